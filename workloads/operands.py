@@ -1,0 +1,38 @@
+"""Random operands of a scheme, the same for the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from workloads.schemes.base import Array, Arrays, Options, Scheme
+
+
+@dataclass(frozen=True)
+class Operands:
+    """The inputs of one matmul, as the scheme and as the kernel sees them."""
+
+    scheme: Scheme
+    x: npt.NDArray[np.float16]  # [m, k]
+    quantized: Arrays  # what Scheme.quantize returned
+    arrays: Arrays  # packed, by buffer name, "activations" among them
+
+    def reference(self) -> Array:
+        """Return the float64 result [m, n]."""
+        return self.scheme.reference(self.quantized, self.x)
+
+
+def random_operands(
+    scheme: Scheme, m: int, n: int, k: int, options: Options | None = None, seed: int = 0
+) -> Operands:
+    """Draw normal activations, and normal weights of variance 1/k so that outputs are of the order of one."""
+    checked = scheme.check_options(options)
+    scheme.check_shape(m, n, k, checked)
+    generator = np.random.default_rng(seed)
+    x = generator.standard_normal((m, k), dtype=np.float32).astype(np.float16)
+    weight = generator.standard_normal((n, k), dtype=np.float32)
+    weight *= np.float32(k**-0.5)
+    quantized = scheme.quantize(weight, checked)
+    return Operands(scheme, x, quantized, {**scheme.pack(quantized), "activations": x})
