@@ -1,0 +1,162 @@
+"""Cubin + disassembly -> Program. Text comes from nvdisasm, control bits and the image from the ELF itself."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sim.errors import UnsupportedInstructionError
+from sim.isa import opcodes as o
+from sim.isa.elf import KernelImage, read_kernel
+from sim.isa.forms import Form, forms
+from sim.isa.opcodes import Kind, Op
+from sim.isa.operands import ABSENT, OperandError, match_signature, predicate
+from sim.isa.program import Operand, Program
+from sim.isa.units import Unit
+
+SLOTS = 10
+NO_GUARD = 7
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The disassembly of one kernel: [predicate, opcode, operands, source line] per instruction."""
+
+    kernel: str
+    target: str
+    toolkit: str
+    rows: tuple[tuple[str, str, str, int], ...]
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Listing:
+        """Rebuild a listing from its stored form."""
+        rows = tuple((str(p), str(op), str(args), int(line)) for p, op, args, line in record["rows"])
+        return cls(record["kernel"], record["target"], record["toolkit"], rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stored form."""
+        return {"kernel": self.kernel, "target": self.target, "toolkit": self.toolkit, "rows": self.rows}
+
+
+@dataclass(frozen=True)
+class _Instruction:
+    form: Form
+    slots: list[Operand]
+    guard: int
+    text: str
+    line: int
+
+
+def decode_program(cubin: bytes, listing: Listing, source_name: str = "") -> Program:
+    """Decode one kernel; an instruction outside the white list raises UnsupportedInstructionError."""
+    image = read_kernel(cubin, listing.kernel)
+    rows = [_decode_row(listing, index, row) for index, row in enumerate(listing.rows)]
+    mma_names = tuple(sorted({row.form.mma for row in rows if row.form.mma}))
+    control = _control_columns(image.code, len(rows))
+    return Program(
+        name=listing.kernel,
+        target=listing.target,
+        identity=hashlib.sha256(cubin + listing.kernel.encode()).hexdigest(),
+        toolkit=listing.toolkit,
+        registers=image.registers,
+        static_shared_bytes=image.static_shared_bytes,
+        params=image.params,
+        param_base=image.param_base,
+        constants=image.constants,
+        text=tuple(row.text for row in rows),
+        source_line=_column([row.line for row in rows]),
+        opcode=_column([int(row.form.op) for row in rows]),
+        modifiers=np.array([row.form.modifiers for row in rows], np.int64),
+        operands=_operand_columns(rows),
+        guard=_column([row.guard for row in rows]),
+        unit=_column([int(row.form.unit) for row in rows]),
+        mma=_column([mma_names.index(row.form.mma) if row.form.mma else -1 for row in rows]),
+        mma_names=mma_names,
+        argument=_column([_argument(row) for row in rows]),
+        register_reads=np.array([_register_reads(row.slots) for row in rows], np.int16).reshape(-1, 3),
+        source_name=source_name,
+        cubin=cubin,
+        **control,
+    )
+
+
+def _column(values: Sequence[int]) -> np.ndarray[Any, np.dtype[np.int32]]:
+    return np.array(values, np.int32)
+
+
+def _decode_row(listing: Listing, index: int, row: tuple[str, str, str, int]) -> _Instruction:
+    guard_text, opcode, arguments, line = row
+    text = f"{guard_text + ' ' if guard_text else ''}{opcode} {arguments.replace(',', ', ')}".strip()
+    form = forms().get(opcode)
+    place = f"{listing.kernel}+{index * 16:#06x} ({text})"
+    if form is None:
+        raise UnsupportedInstructionError(f"{place}: instruction form {opcode!r} is not supported")
+    try:
+        slots = match_signature(form.signature, _split(form, arguments))
+        guard = _guard(guard_text)
+    except OperandError as error:
+        raise UnsupportedInstructionError(
+            f"{place}: operand {str(error)!r} is not supported for {opcode}; its form is ({form.signature})"
+        ) from None
+    return _Instruction(form, slots, guard, text, line)
+
+
+def _split(form: Form, arguments: str) -> list[str]:
+    """Split operands at commas; sm_8x prints ``[R19][R6.64]`` without one."""
+    if form.op == Op.LDGSTS and "desc" not in arguments:
+        arguments = arguments.replace("][", "],[")
+    return [text.strip() for text in arguments.split(",")] if arguments else []
+
+
+def _guard(text: str) -> int:
+    """Encode ``@!UP0`` as register + 8 if negated + 16 if uniform."""
+    if not text:
+        return NO_GUARD
+    found = predicate(text.removeprefix("@"))
+    if found is None:
+        raise OperandError(text)
+    return found.value + (8 if found.flags & o.INV else 0) + (16 if found.kind == Kind.UPRED else 0)
+
+
+def _operand_columns(rows: list[_Instruction]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    columns = np.zeros((len(rows), SLOTS, 3), np.int64)
+    for index, row in enumerate(rows):
+        for slot, operand in enumerate(row.slots):
+            columns[index, slot] = (operand.kind, operand.value, operand.flags)
+    return columns
+
+
+def _argument(row: _Instruction) -> int:
+    if row.form.unit == Unit.COPY_WAIT:
+        return row.slots[0].value * 64 + row.slots[1].value
+    if row.form.unit == Unit.BARRIER:
+        if row.slots[0].kind != Kind.IMM or row.slots[1] is not ABSENT:
+            raise UnsupportedInstructionError(f"{row.text}: only barriers of all threads with a constant number")
+        return row.slots[0].value
+    return row.slots[0].value if row.form.op == Op.MARKER else 0
+
+
+def _register_reads(slots: list[Operand]) -> list[int]:
+    """General registers read by the first three register sources (the destination is slot 0)."""
+    reads = [slot.value for slot in slots[1:] if slot.kind == Kind.REG and slot.value != o.RZ][:3]
+    return reads + [-1] * (3 - len(reads))
+
+
+def _control_columns(code: bytes, count: int) -> dict[str, np.ndarray[Any, np.dtype[np.int32]]]:
+    """Cut the control fields out of bits 105-125 of each encoding."""
+    high = np.array([struct.unpack_from("<Q", code, 16 * index + 8)[0] for index in range(count)], np.uint64)
+    control = (high >> np.uint64(41)).astype(np.int64)
+    fields = {"stall": (0, 4), "yields": (4, 1), "write_counter": (5, 3), "read_counter": (8, 3), "wait_mask": (11, 6), "reuse": (17, 4)}  # fmt: skip
+    return {
+        name: ((control >> shift) & ((1 << width) - 1)).astype(np.int32) for name, (shift, width) in fields.items()
+    }
+
+
+def image_of(cubin: bytes, kernel: str) -> KernelImage:
+    """Return the ELF image of one kernel (for tools that need its raw code)."""
+    return read_kernel(cubin, kernel)
