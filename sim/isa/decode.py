@@ -12,7 +12,7 @@ import numpy as np
 
 from sim.errors import UnsupportedInstructionError
 from sim.isa import opcodes as o
-from sim.isa.elf import KernelImage, read_kernel
+from sim.isa.elf import read_kernel
 from sim.isa.forms import Form, forms
 from sim.isa.opcodes import Kind, Op
 from sim.isa.operands import ABSENT, OperandError, match_signature, predicate
@@ -64,7 +64,7 @@ def decode_program(cubin: bytes, listing: Listing, source_name: str = "") -> Pro
         identity=hashlib.sha256(cubin + listing.kernel.encode()).hexdigest(),
         toolkit=listing.toolkit,
         registers=image.registers,
-        static_shared_bytes=image.static_shared_bytes,
+        static_shared_bytes=max(0, image.shared_section_bytes - shared_window(listing.target)),
         params=image.params,
         param_base=image.param_base,
         constants=image.constants,
@@ -97,7 +97,7 @@ def _decode_row(listing: Listing, index: int, row: tuple[str, str, str, int]) ->
     if form is None:
         raise UnsupportedInstructionError(f"{place}: instruction form {opcode!r} is not supported")
     try:
-        slots = match_signature(form.signature, _split(form, arguments))
+        slots = _merge_halves(form, match_signature(form.signature, _split(form, arguments)))
         guard = _guard(guard_text)
     except OperandError as error:
         raise UnsupportedInstructionError(
@@ -110,7 +110,20 @@ def _split(form: Form, arguments: str) -> list[str]:
     """Split operands at commas; sm_8x prints ``[R19][R6.64]`` without one."""
     if form.op == Op.LDGSTS and "desc" not in arguments:
         arguments = arguments.replace("][", "],[")
+    if form.op == Op.IMMA:
+        arguments = arguments.replace(".ROW", "").replace(".COL", "")
     return [text.strip() for text in arguments.split(",")] if arguments else []
+
+
+def _merge_halves(form: Form, slots: list[Operand]) -> list[Operand]:
+    """Join the two immediates of a packed-half instruction, printed high half first, into one word."""
+    if form.op not in (Op.HADD2, Op.HMUL2, Op.HFMA2):
+        return slots
+    present = [slot for slot in slots if slot.kind != Kind.NONE]
+    if len(present) >= 4 and present[-1].kind == present[-2].kind == Kind.IMM:
+        high, low = present[-2].value & 0xFFFF, present[-1].value & 0xFFFF
+        return [*present[:-2], Operand(Kind.IMM, high << 16 | low, 0)]
+    return present
 
 
 def _guard(text: str) -> int:
@@ -157,6 +170,6 @@ def _control_columns(code: bytes, count: int) -> dict[str, np.ndarray[Any, np.dt
     }
 
 
-def image_of(cubin: bytes, kernel: str) -> KernelImage:
-    """Return the ELF image of one kernel (for tools that need its raw code)."""
-    return read_kernel(cubin, kernel)
+def shared_window(target: str) -> int:
+    """Return the shared address of a CTA's first byte: from sm_90 on the system keeps 1 KiB before it."""
+    return 0x400 if int(target.removeprefix("sm_").rstrip("af")) >= 90 else 0

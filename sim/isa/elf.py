@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sim.errors import TcsimError
 from sim.isa.program import Param
 
-_PARAM_CBANK, _KPARAM_INFO = 0x0A, 0x17  # EIATTR codes of .nv.info.<kernel>
+_PARAM_CBANK, _KPARAM_INFO, _REGCOUNT = 0x0A, 0x17, 0x2F  # EIATTR codes of .nv.info and .nv.info.<kernel>
 _NOBITS = 8
 
 
@@ -21,7 +21,7 @@ class KernelImage:
     params: tuple[Param, ...]
     param_base: int
     registers: int
-    static_shared_bytes: int
+    shared_section_bytes: int  # static shared memory, with what the system reserves before it (sm_90: 1 KiB)
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def read_kernel(cubin: bytes, name: str) -> KernelImage:
         constants=_constant_banks(sections, name),
         params=params,
         param_base=base,
-        registers=text.info >> 24,
-        static_shared_bytes=shared.size if shared else 0,
+        registers=_register_count(sections, name),
+        shared_section_bytes=shared.size if shared else 0,
     )
 
 
@@ -83,18 +83,37 @@ def _section(cubin: bytes, names_at: int, header: tuple[int, ...]) -> _Section:
     return _Section(name, header[7], header[5], data)
 
 
+def _register_count(sections: dict[str, _Section], name: str) -> int:
+    """Find the kernel's REGCOUNT attribute: it names the kernel by its index in the symbol table."""
+    index = list(sections).index(f".text.{name}")
+    symbols = sections[".symtab"].data
+    for code, body in _attributes(sections[".nv.info"].data):
+        if code == _REGCOUNT:
+            symbol, count = struct.unpack("<II", body)
+            if struct.unpack_from("<H", symbols, 24 * symbol + 6)[0] == index:
+                return int(count)
+    return 0
+
+
 def _parameters(info: bytes) -> tuple[tuple[Param, ...], int]:
-    """Walk the attributes: one byte format, one byte code, two bytes size or value."""
     found: dict[int, Param] = {}
     base = 0
-    at = 0
-    while at + 4 <= len(info):
-        layout, code, size = struct.unpack_from("<BBH", info, at)
-        body = info[at + 4 : at + 4 + size] if layout == 4 else b""
-        at += 4 + len(body)
+    for code, body in _attributes(info):
         if code == _KPARAM_INFO:
             _, ordinal, offset, bits = struct.unpack("<IHHI", body)
             found[ordinal] = Param(offset, (bits >> 18) & 0x3FFF)
         elif code == _PARAM_CBANK:
             base = struct.unpack("<IHH", body)[1]
     return tuple(found[ordinal] for ordinal in sorted(found)), base
+
+
+def _attributes(info: bytes) -> list[tuple[int, bytes]]:
+    """Walk the attributes: one byte layout, one byte code, two bytes size (layout 4) or value."""
+    found = []
+    at = 0
+    while at + 4 <= len(info):
+        layout, code, size = struct.unpack_from("<BBH", info, at)
+        body = info[at + 4 : at + 4 + size] if layout == 4 else b""
+        at += 4 + len(body)
+        found.append((code, body))
+    return found
