@@ -1,6 +1,6 @@
 """Strict YAML: every file becomes a frozen pydantic model, every mistake one line with file, line and key.
 
-Scalars follow YAML 1.2's core schema (``1e3`` is a number; ``yes``, ``1:30``, ``2024-01-01``, ``1_000`` are text).
+Scalars follow YAML 1.2's core schema (``1e3`` is a number; ``yes``, ``1:30``, ``1_000`` are text).
 What a hostile or damaged file could do (alias bombs, recursion, endless devices, numbers of a million digits)
 ends in a ConfigError as well.
 """
@@ -32,7 +32,7 @@ MAX_INTEGER = 2**62
 
 
 class Strict(BaseModel):
-    """Base of all that is read from a file: frozen, no unknown keys, no NaN or infinity, no text for a number."""
+    """Base of all that is read from a file: frozen, no unknown keys, no NaN, no text for a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False)
 

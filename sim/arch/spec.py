@@ -1,22 +1,47 @@
-"""What a GPU is: frozen specs whose field names carry their units. YAML turns into these in ``sim.arch.load`` alone.
+"""What a GPU is: frozen specs whose field names carry their units; ``sim.arch.load`` makes them of YAML.
 
-Cycles are SM cycles unless the name says otherwise. *Interval* is the issue interval (reciprocal throughput) of one
-warp instruction on one sub-core's pipe; *latency* runs from issue to the first cycle a dependent may issue.
-Where each number comes from stands beside it in the YAML file (``GpuSpec.sources``).
+Cycles are SM cycles unless the name says otherwise. *Interval* is the issue interval (reciprocal throughput)
+of one warp instruction on one sub-core's pipe; *latency* runs from issue to the first cycle a dependent may
+issue. Where each number comes from stands beside it in the YAML file (``GpuSpec.sources``). The bounds of the
+types below are no facts: they keep a typing error or a hostile file from making a simulation endless.
 """
 
 from __future__ import annotations
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from typing import Annotated
+
+from pydantic import Field
 
 from sim.config import Strict
 
+Count = Annotated[int, Field(ge=1, le=65_536)]
+Interval = Annotated[float, Field(ge=0.01, le=10_000)]  # cycles
+Latency = Annotated[float, Field(ge=1, le=100_000)]  # cycles
+WholeInterval = Annotated[int, Field(ge=1, le=10_000)]
+WholeLatency = Annotated[int, Field(ge=1, le=100_000)]
+ExtraCycles = Annotated[float, Field(ge=0, le=10_000)]  # may be nothing
+WholeExtraCycles = Annotated[int, Field(ge=0, le=1_000_000)]
+OnChipBytes = Annotated[int, Field(ge=1, le=2**36)]
+DeviceBytes = Annotated[int, Field(ge=2**20, le=2**50)]
+BytesPerCycle = Annotated[float, Field(ge=0.1, le=1e7)]
+ClockMhz = Annotated[float, Field(ge=1, le=100_000)]
+GigabytesPerSecond = Annotated[float, Field(ge=0.1, le=1e7)]
+Nanoseconds = Annotated[float, Field(ge=0.001, le=1e6)]
+Microseconds = Annotated[float, Field(ge=0, le=1e6)]
+Picojoules = Annotated[float, Field(ge=0, le=1e7)]
+Watts = Annotated[float, Field(ge=0, le=1e5)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+MmaKey = Annotated[str, Field(pattern=r"^m\d{1,3}n\d{1,3}k\d{1,3}\.[a-z]+\d+[a-z0-9]*\.[a-z]+\d+[a-z0-9]*$")]
+InputType = Annotated[str, Field(pattern=r"^[a-z]+\d+[a-z0-9]*$")]  # f16, bf16, s8, e4m3, b1
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+OpsPerCycle = Annotated[int, Field(ge=1, le=10**9)]
 
 class Pipe(Strict):
     """One execution pipe of a sub-core."""
 
-    interval_cycles: PositiveFloat
-    latency_cycles: PositiveInt  # used only by results that a dependence counter covers
+    interval_cycles: Interval
+    latency_cycles: WholeLatency  # used only by results that a dependence counter covers
 
 
 class Pipes(Strict):
@@ -34,78 +59,78 @@ class Pipes(Strict):
 class TensorOp(Strict):
     """``mma.sync`` of one shape and type, as one warp instruction on one sub-core."""
 
-    interval_cycles: PositiveFloat
-    latency_cycles: PositiveFloat  # accumulator to accumulator
+    interval_cycles: Interval
+    latency_cycles: Latency  # accumulator to accumulator
 
 
 class TensorCore(Strict):
     """The tensor core of a sub-core; keys of ``mma`` are PTX shapes and types, ``m16n8k16.f32.f16``."""
 
-    mma: dict[str, TensorOp]
-    peak_ops_per_cycle: dict[str, PositiveInt]  # per SM and input type (f16, s8, ...), by the fastest instruction there is
+    mma: dict[MmaKey, TensorOp]
+    peak_ops_per_cycle: dict[InputType, OpsPerCycle]  # per SM, by the fastest instruction there is
 
 
 class RegisterFile(Strict):
     """Operand fetch of a sub-core (Huerta et al., MICRO'25)."""
 
-    registers: PositiveInt  # 32-bit registers of the SM
-    allocation_unit: PositiveInt  # registers are given to a warp in units of so many
-    banks: PositiveInt
-    read_window_cycles: PositiveInt
+    registers: Annotated[int, Field(ge=1, le=2**22)]  # 32-bit registers of the SM
+    allocation_unit: Count  # registers are given to a warp in units of so many
+    banks: Annotated[int, Field(ge=1, le=64)]
+    read_window_cycles: Annotated[int, Field(ge=1, le=64)]
 
 
 class SharedMemory(Strict):
     """Shared memory: banks, and the pipe that serves one wavefront per cycle."""
 
-    banks: PositiveInt
-    bank_bytes: PositiveInt
-    capacity_bytes: PositiveInt  # of the SM
-    cta_limit_bytes: PositiveInt
-    cta_reserved_bytes: NonNegativeInt
-    load_latency_cycles: PositiveFloat  # LDS.32, conflict-free
-    extra_wavefront_latency_cycles: NonNegativeFloat  # one warp's latency grows so much per further wavefront
+    banks: Annotated[int, Field(ge=1, le=1024)]  # a power of two
+    bank_bytes: Annotated[int, Field(ge=1, le=256)]  # a power of two
+    capacity_bytes: OnChipBytes  # of the SM
+    cta_limit_bytes: OnChipBytes
+    cta_reserved_bytes: Annotated[int, Field(ge=0, le=2**30)]
+    load_latency_cycles: Latency  # LDS.32, conflict-free
+    extra_wavefront_latency_cycles: ExtraCycles  # one warp's latency grows so much per further wavefront
 
 
 class LoadStoreUnit(Strict):
     """The in-order memory pipe (MIO, LSU) that the four sub-cores share."""
 
-    queue_entries: PositiveInt  # per sub-core
-    address_interval_cycles: PositiveInt  # per instruction and sub-core
-    intake_interval_cycles: PositiveInt  # per instruction, all sub-cores
-    global_line_cycles: NonNegativeFloat  # LDG/STG/RED: per 128-byte line of an instruction
-    copy_instruction_cycles: NonNegativeFloat  # LDGSTS: pipe time at issue
-    copy_extra_latency_cycles: NonNegativeFloat  # LDGSTS: over a load's, until its data is in shared memory
-    source_release_cycles: PositiveInt  # until the source registers of a load, store or copy are read
-    shuffle_interval_cycles: PositiveFloat  # SHFL on the same pipe, per SM
-    constant_load_latency_cycles: PositiveInt  # LDC
+    queue_entries: Annotated[int, Field(ge=1, le=1024)]  # per sub-core
+    address_interval_cycles: WholeInterval  # per instruction and sub-core
+    intake_interval_cycles: WholeInterval  # per instruction, all sub-cores
+    global_line_cycles: ExtraCycles  # LDG/STG/RED: per 128-byte line of an instruction
+    copy_instruction_cycles: ExtraCycles  # LDGSTS: pipe time at issue
+    copy_extra_latency_cycles: ExtraCycles  # LDGSTS: over a load's, until its data is in shared memory
+    source_release_cycles: WholeLatency  # until the source registers of a load, store or copy are read
+    shuffle_interval_cycles: Interval  # SHFL on the same pipe, per SM
+    constant_load_latency_cycles: WholeLatency  # LDC
 
 
 class L1Cache(Strict):
     """The cache that shares the memory array with shared memory."""
 
-    hit_latency_cycles: PositiveInt
-    line_bytes: PositiveInt
-    sector_bytes: PositiveInt
+    hit_latency_cycles: WholeLatency
+    line_bytes: Count
+    sector_bytes: Count
 
 
 class Control(Strict):
     """Barriers and branches."""
 
-    barrier_release_cycles: PositiveInt  # bar.sync: from the last arrival to the next issue
-    taken_branch_cycles: NonNegativeInt
-    membar_latency_cycles: PositiveInt
-    cta_start_cycles: NonNegativeInt  # from a free slot to the first instruction of the next CTA
+    barrier_release_cycles: WholeLatency  # bar.sync: from the last arrival to the next issue
+    taken_branch_cycles: WholeExtraCycles
+    membar_latency_cycles: WholeLatency
+    cta_start_cycles: WholeExtraCycles  # from a free slot to the first instruction of the next CTA
 
 
 class Sm(Strict):
     """One streaming multiprocessor, and how many there are."""
 
-    count: PositiveInt
-    sub_cores: PositiveInt
-    max_warps: PositiveInt
-    max_ctas: PositiveInt
-    max_clock_mhz: PositiveFloat
-    sustained_clock_mhz: PositiveFloat  # under tensor load
+    count: Count
+    sub_cores: Annotated[int, Field(ge=1, le=64)]
+    max_warps: Annotated[int, Field(ge=1, le=1024)]
+    max_ctas: Annotated[int, Field(ge=1, le=1024)]
+    max_clock_mhz: ClockMhz
+    sustained_clock_mhz: ClockMhz  # under tensor load
     pipes: Pipes
     tensor: TensorCore
     register_file: RegisterFile
@@ -118,57 +143,58 @@ class Sm(Strict):
 class L2Cache(Strict):
     """The second-level cache, as seen from an SM (SM cycles at ``max_clock_mhz``)."""
 
-    capacity_bytes: PositiveInt  # usable before a repeated read falls out
-    near_latency_cycles: PositiveFloat
-    far_latency_cycles: PositiveFloat
-    far_fraction: float = Field(ge=0, le=1)
-    bandwidth_bytes_per_cycle: PositiveFloat  # all SMs together
-    sm_port_bytes_per_cycle: PositiveFloat  # one SM
-    atomic_interval_ns: PositiveFloat  # operations on one address
+    capacity_bytes: DeviceBytes  # usable before a repeated read falls out
+    near_latency_cycles: Latency
+    far_latency_cycles: Latency
+    far_fraction: Fraction
+    bandwidth_bytes_per_cycle: BytesPerCycle  # all SMs together
+    sm_port_bytes_per_cycle: BytesPerCycle  # one SM
+    atomic_interval_ns: Nanoseconds  # operations on one address
 
 
 class LoadedLatency(Strict):
     """One point of the curve of DRAM latency against utilization."""
 
-    utilization: float = Field(ge=0, le=1)
-    latency_ns: PositiveFloat
+    utilization: Fraction
+    latency_ns: Nanoseconds
 
 
 class Dram(Strict):
     """Device memory: what it reaches, and how its latency grows with load."""
 
-    bandwidth_gb_per_s: PositiveFloat  # reached by a streaming read
-    peak_gb_per_s: PositiveFloat  # on the datasheet
-    capacity_bytes: PositiveInt
-    loaded_latency: tuple[LoadedLatency, ...] = Field(min_length=2)  # what DRAM adds to an L2 miss; rising
+    bandwidth_gb_per_s: GigabytesPerSecond  # reached by a streaming read
+    peak_gb_per_s: GigabytesPerSecond  # on the datasheet
+    capacity_bytes: DeviceBytes
+    # What DRAM adds to an L2 miss; from utilization 0 to 1, rising.
+    loaded_latency: tuple[LoadedLatency, ...] = Field(min_length=2, max_length=64)
 
 
 class Launch(Strict):
     """Fixed costs of one kernel inside a CUDA graph."""
 
-    graph_node_us: NonNegativeFloat  # an empty node
-    ramp_us: NonNegativeFloat  # parameters, first instruction fetch, until the first CTAs run
+    graph_node_us: Microseconds  # an empty node
+    ramp_us: Microseconds  # parameters, first instruction fetch, until the first CTAs run
 
 
 class Energy(Strict):
     """Energy per action."""
 
-    instruction_pj: NonNegativeFloat  # fetch, decode, operands of one warp instruction
-    tensor_pj_per_op: NonNegativeFloat  # one multiply or add of an FP16 MMA
-    shared_wavefront_pj: NonNegativeFloat
-    l2_pj_per_bit: NonNegativeFloat
-    dram_pj_per_bit: NonNegativeFloat
-    idle_w: NonNegativeFloat
+    instruction_pj: Picojoules  # fetch, decode, operands of one warp instruction
+    tensor_pj_per_op: Picojoules  # one multiply or add of an FP16 MMA
+    shared_wavefront_pj: Picojoules
+    l2_pj_per_bit: Picojoules
+    dram_pj_per_bit: Picojoules
+    idle_w: Watts
 
 
 class GpuSpec(Strict):
     """One GPU, real or hypothetical."""
 
-    name: str
-    title: str
-    compute_capability: str  # "9.0"
-    program_target: str  # the binaries it runs: "sm_90a"
-    status: str  # in words: measured, or from literature
+    name: Name
+    title: Text
+    compute_capability: str = Field(pattern=r"^\d{1,2}\.\d$")  # "9.0"
+    program_target: str = Field(pattern=r"^sm_\d{2,3}[a-z]?$")  # the binaries it runs: "sm_90a"
+    status: Text  # in words: measured, or from literature
     sm: Sm
     l2: L2Cache
     dram: Dram
