@@ -125,14 +125,13 @@ def get_scheme(name: str, where: str = "") -> Scheme:
     return scheme
 
 
-def finite_weight(weight: Array, largest: float) -> npt.NDArray[np.float32]:
-    """Return weights as float32; refuse what is not a matrix of finite numbers of at most ``largest``."""
-    if weight.ndim != 2 or weight.dtype.kind != "f":
-        got = f"{weight.dtype} of {weight.ndim} dimensions"
-        raise ConfigError("weights", f"got {got}, allowed: a float matrix")
-    if not bool(np.all(np.abs(weight) <= largest)):
-        raise ConfigError("weights", f"got NaN or a magnitude beyond {largest:g}, which float16 cannot hold")
-    return weight.astype(np.float32, copy=False)
+def check_weight(weight: Array, largest: float, where: str = "weights") -> None:
+    """Refuse what is not a matrix of finite numbers of magnitude up to ``largest``."""
+    if weight.ndim != 2 or weight.size == 0 or weight.dtype.kind != "f":
+        raise ConfigError(where, f"got {weight.dtype} of shape {weight.shape}, allowed: a float matrix")
+    magnitude = max(float(weight.max()), -float(weight.min()))  # NaN if any weight is
+    if not magnitude <= largest:
+        raise ConfigError(where, f"got magnitude {magnitude:g}, allowed: up to {largest:g}, to fit float16")
 
 
 def _same(value: object, choice: OptionValue) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from workloads.schemes.base import Array, Arrays, Options, Scheme, finite_weight
+from workloads.schemes.base import Array, Arrays, Options, Scheme, check_weight
 from workloads.shapes import check_multiple
 
 _MAX_HALF = float(np.finfo(np.float16).max)
@@ -33,7 +33,8 @@ class Fp16(Scheme):
     def quantize(self, weight: Array, options: Options | None = None) -> Arrays:
         """Round W to float16: ``weights`` [n, k]."""
         self.check_options(options)
-        return {"weights": np.ascontiguousarray(finite_weight(weight, _MAX_HALF), dtype=np.float16)}
+        check_weight(weight, _MAX_HALF)
+        return {"weights": np.ascontiguousarray(weight, dtype=np.float16)}
 
     def dequantize(self, operands: Mapping[str, Array]) -> Array:
         """Return the weights as float64."""

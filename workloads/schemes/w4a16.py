@@ -23,7 +23,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from workloads.schemes.base import Array, Arrays, Option, Options, Scheme, finite_weight
+from workloads.schemes.base import Array, Arrays, Option, Options, Scheme, check_weight
 from workloads.shapes import check_multiple
 
 ZERO_POINT = 8
@@ -58,7 +58,8 @@ class W4A16(Scheme):
     def quantize(self, weight: Array, options: Options | None = None) -> Arrays:
         """Scale each group by its largest magnitude; no weight is then off by more than half a scale."""
         checked = self.check_options(options)
-        n, k = finite_weight(weight, _MAX_WEIGHT).shape
+        check_weight(weight, _MAX_WEIGHT)
+        n, k = weight.shape
         self.check_shape(1, n, k, checked)
         groups = k // _group(k, checked)
         codes, scales = np.empty((n, k), np.uint8), np.empty((groups, n), np.float16)
