@@ -43,7 +43,7 @@ class W4A16(Scheme):
     input_type = "fp16"
     weight_bits = 4
     options = (
-        Option("group_size", 128, (32, 64, 128, 256, -1), "columns of K that share a scale; -1: all of them"),
+        Option("group_size", 128, (64, 128, 256, -1), "columns of K that share a scale; -1: all of them"),
     )
 
     def _check_shape(self, n: int, k: int, options: Options, where: str) -> None:
