@@ -144,7 +144,7 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
     ("LDGDEPBAR", Op.COPY_COMMIT, Unit.COPY_COMMIT, ""),
     ("DEPBAR.LE", Op.COPY_WAIT, Unit.COPY_WAIT, "k,i"),
     (f"MEMBAR.{{SC,ALL}}.{_SCOPE}", Op.MEMBAR, Unit.MEMBAR, ""),
-    ("ERRBAR", Op.NOP, Unit.NONE, ""),
+    ("{ERRBAR,CGAERRBAR}", Op.NOP, Unit.NONE, ""),
     ("CCTL.IVALL", Op.NOP, Unit.NONE, ""),
     ("YIELD", Op.NOP, Unit.NONE, ""),
     ("BRA", Op.BRA, Unit.BRANCH, "p?,t"),

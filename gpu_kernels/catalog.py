@@ -1,0 +1,73 @@
+"""Every matmul kernel there is: found by folder, ``gpu_kernels/matmul/<scheme>/launch.py``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from gpu_kernels.matmul.common import Arrays, Options, Tile
+from sim.arch.spec import GpuSpec
+from sim.errors import ConfigError, unknown
+from sim.isa.launch import KernelLaunch
+
+FOLDER = Path(__file__).parent / "matmul"
+
+
+@cache
+def available() -> tuple[str, ...]:
+    """Name the schemes that have a kernel."""
+    return tuple(sorted(path.parent.name for path in FOLDER.glob("*/launch.py")))
+
+
+def module(scheme: str) -> ModuleType:
+    """Import the launch description of ``scheme``."""
+    if scheme not in available():
+        raise unknown("scheme with a kernel", scheme, available())
+    return importlib.import_module(f"gpu_kernels.matmul.{scheme}.launch")
+
+
+def tiles(scheme: str) -> Mapping[str, Tile]:
+    """Return the tile configurations of ``scheme`` by name."""
+    found: Mapping[str, Tile] = module(scheme).TILES
+    return found
+
+
+def launches(
+    scheme: str,
+    m: int,
+    n: int,
+    k: int,
+    options: Options,
+    gpu: GpuSpec,
+    tile: str | None = None,
+    operands: Arrays | None = None,
+) -> tuple[KernelLaunch, ...]:
+    """Return one launch per tile worth trying, or the one of ``tile``.
+
+    Tiles that cannot run on ``gpu`` are passed over, unless ``tile`` asks for one: that is an error.
+    """
+    launch = module(scheme).launch
+    if tile is not None:
+        return (launch(m, n, k, options, tile, gpu, operands),)
+    limit = gpu.sm.shared_memory.cta_limit_bytes
+    fitting = {name: each for name, each in tiles(scheme).items() if each.shared_bytes <= limit}
+    if not fitting:
+        least = min(each.shared_bytes for each in tiles(scheme).values())
+        raise ConfigError("", f"no tile of {scheme} fits {gpu.name}: the least needs {least} bytes of shared memory, allowed: {limit}")
+    names = worth_trying(fitting, m, n)
+    return tuple(launch(m, n, k, options, name, gpu, operands) for name in names)
+
+
+def worth_trying(candidates: Mapping[str, Tile], m: int, n: int) -> tuple[str, ...]:
+    """Leave out tiles that cannot win: much taller than M, much wider than N, or far too low for M.
+
+    A tile with a quarter of the tokens of another reads the weights four times as often.
+    """
+    by_tokens = sorted({tile.tokens for tile in candidates.values()})
+    enough = next((tokens for tokens in by_tokens if tokens >= m), by_tokens[-1])
+    kept = {name: tile for name, tile in candidates.items() if enough // 2 <= tile.tokens <= enough}
+    narrow = min(tile.outputs for tile in kept.values())
+    return tuple(name for name, tile in kept.items() if tile.outputs <= max(narrow, 2 * n))

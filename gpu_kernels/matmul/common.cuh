@@ -1,0 +1,255 @@
+// What the matmul kernels share: Y[M,N] = X[M,K] * W[N,K]^T, fp32 accumulation in mma.sync.m16n8k16, half output.
+//
+// Weights are the 16-row A operand and tokens the 8-column B operand, so that a batch of 1..8 tokens wastes little:
+// a warp's accumulators hold Y transposed, and the epilogue turns them round while it writes to shared memory.
+//
+// Compile-time configuration (macros):
+//   BM, BN            tokens and outputs of a CTA's tile
+//   WARPS_M, WARPS_N  warps along tokens and outputs; a warp owns WM tokens x WN outputs
+//   STAGES            stages of the cp.async pipeline
+//   BLOCKS            64-column blocks of K in one stage
+// The host compiler sees no CUDA header: everything is PTX or built in, so that no foreign path enters the line table.
+
+#pragma once
+
+typedef unsigned short half_bits;  // the bits of one IEEE half
+
+constexpr int THREADS = 32 * WARPS_M * WARPS_N;
+constexpr int WM = BM / WARPS_M;         // tokens of a warp
+constexpr int WN = BN / WARPS_N;         // outputs of a warp
+constexpr int N_FRAGMENTS = WN / 16;     // mma A operands along the outputs
+constexpr int M_FRAGMENTS = WM / 8;      // mma B operands along the tokens
+constexpr int BLOCK_K = 64;              // columns of one block: 128-byte rows of eight 16-byte chunks
+constexpr int ROW_BYTES = 2 * BLOCK_K;
+constexpr int STEPS = 4 * BLOCKS;        // k16 steps of a stage
+constexpr int ROWS_PER_PASS = THREADS / 8;
+constexpr int OUT_ROW_BYTES = 2 * BN + 16;  // 16 bytes of padding: eight rows fall into eight different bank groups
+
+static_assert(WM == 8 || WM % 16 == 0, "a warp owns 8 tokens or a multiple of 16");
+static_assert(WN % 16 == 0, "a warp owns a multiple of 16 outputs");
+static_assert(THREADS % 64 == 0, "the swizzle repeats every 8 rows");
+
+using Accumulators = float[N_FRAGMENTS][M_FRAGMENTS][4];
+
+// ---------------------------------------------------------------------------------------------------- PTX wrappers
+
+__device__ __forceinline__ unsigned shared_address(const void* pointer) {
+    return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
+}
+
+// Copy 16 bytes if `issue`; write zeros without reading global memory if not `valid`.
+__device__ __forceinline__ void copy16(unsigned to, const void* from, bool issue, bool valid) {
+    asm volatile(
+        "{ .reg .pred p; setp.ne.b32 p, %2, 0;\n"
+        "@p cp.async.cg.shared.global [%0], [%1], 16, %3; }\n" ::"r"(to),
+        "l"(from), "r"(static_cast<int>(issue)), "r"(valid ? 16 : 0));
+}
+
+__device__ __forceinline__ void copy_commit() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
+
+template <int PENDING>
+__device__ __forceinline__ void copy_wait() {
+    asm volatile("cp.async.wait_group %0;\n" ::"n"(PENDING) : "memory");
+}
+
+__device__ __forceinline__ void ldmatrix_x4(unsigned (&r)[4], unsigned address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address));
+}
+
+__device__ __forceinline__ void ldmatrix_x2(unsigned& r0, unsigned& r1, unsigned address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];\n" : "=r"(r0), "=r"(r1) : "r"(address));
+}
+
+__device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// Round two floats to half and pack them, `low` in the low half.
+__device__ __forceinline__ unsigned pack_half2(float low, float high) {
+    unsigned r;
+    asm("cvt.rn.f16x2.f32 %0, %2, %1;\n" : "=r"(r) : "f"(low), "f"(high));
+    return r;
+}
+
+// Order this thread's accesses before and after, as all of the GPU sees them (acquire and release).
+__device__ __forceinline__ void fence_gpu() { asm volatile("fence.acq_rel.gpu;\n" ::: "memory"); }
+
+// ---------------------------------------------------------------------------------------------------- copies in
+
+// Byte offset of chunk `chunk` of row `row` in a panel of 128-byte rows: eight rows of one chunk lie in eight
+// different bank groups, for ldmatrix and cp.async alike.
+__device__ __forceinline__ int swizzled(int row, int chunk) { return row * ROW_BYTES + ((chunk ^ (row & 7)) << 4); }
+
+// Copies a panel set [BLOCKS][ROWS][64 halves] of a row-major matrix, one thread per chunk and pass.
+// A pass covers ROWS_PER_PASS rows of the set; consecutive passes first exhaust the rows, then the blocks.
+template <int ROWS>
+struct PanelCopy {
+    static constexpr int SET = ROWS * BLOCKS;
+    static constexpr int PASSES = (SET + ROWS_PER_PASS - 1) / ROWS_PER_PASS;
+    static constexpr int OWN_ROWS = ROWS < ROWS_PER_PASS ? ROWS : ROWS_PER_PASS;  // rows of one panel in a pass
+    static constexpr int PASSES_PER_PANEL = ROWS / OWN_ROWS;
+    static constexpr int PANELS_PER_PASS = ROWS_PER_PASS / OWN_ROWS;
+
+    const half_bits* source;  // this thread's chunk in the first pass of the next stage
+    long long stride;         // halves between rows
+    int rows_left;            // rows below this one, itself included, that exist
+    int columns_left;         // columns from this chunk on that exist
+    unsigned offset;          // in the panel set of a stage
+    bool active;
+
+    __device__ __forceinline__ PanelCopy(const half_bits* matrix, int first_row, int rows, int columns, int first_column) {
+        const int slot = threadIdx.x >> 3, chunk = threadIdx.x & 7;
+        const int row = slot % OWN_ROWS, panel = slot / OWN_ROWS;
+        stride = columns;
+        source = matrix + (first_row + row) * stride + first_column + panel * BLOCK_K + chunk * 8;
+        rows_left = rows - first_row - row;
+        columns_left = columns - first_column - panel * BLOCK_K - chunk * 8;
+        offset = panel * ROWS * ROW_BYTES + swizzled(row, chunk);
+        active = PANELS_PER_PASS <= BLOCKS || panel < BLOCKS;
+    }
+
+    // Issue share `part` of `parts` of the next stage into the panel set at shared address `to`.
+    __device__ __forceinline__ void issue(unsigned to, bool enabled, int part, int parts) const {
+#pragma unroll
+        for (int pass = 0; pass < PASSES; ++pass) {
+            if (pass * parts / PASSES != part) continue;
+            const int row = pass % PASSES_PER_PANEL * OWN_ROWS;
+            const int panel = pass / PASSES_PER_PANEL * PANELS_PER_PASS;
+            const bool valid = row < (panel * BLOCK_K < columns_left ? rows_left : 0);
+            copy16(to + offset + (panel * ROWS + row) * ROW_BYTES, source + row * stride + panel * BLOCK_K,
+                   enabled && active, valid);
+        }
+    }
+
+    __device__ __forceinline__ void advance() {
+        source += BLOCKS * BLOCK_K;
+        columns_left -= BLOCKS * BLOCK_K;
+    }
+};
+
+// ---------------------------------------------------------------------------------------------------- fragments
+
+// The tokens' fragments of one k16 step from a panel of 128-byte rows.
+struct TokenFragments {
+    unsigned r[M_FRAGMENTS][2];
+    __device__ __forceinline__ void load(unsigned panel, int first_row, int step) {
+        const int lane = threadIdx.x & 31;
+        const int row = first_row + (lane & 7) + (WM == 8 ? 0 : (lane >> 4) * 8);
+        const unsigned address = panel + row * ROW_BYTES + (((2 * step + (lane >> 3 & 1)) ^ (lane & 7)) << 4);
+        if (WM == 8) ldmatrix_x2(r[0][0], r[0][1], address);
+#pragma unroll
+        for (int i = 0; i < M_FRAGMENTS / 2; ++i) {
+            unsigned q[4];
+            ldmatrix_x4(q, address + i * 16 * ROW_BYTES);
+            r[2 * i][0] = q[0], r[2 * i][1] = q[1], r[2 * i + 1][0] = q[2], r[2 * i + 1][1] = q[3];
+        }
+    }
+};
+
+// ---------------------------------------------------------------------------------------------------- where a CTA works
+
+// grid = (token tiles << group_shift, output tiles >> group_shift, K slices): CTAs that run together share a group of
+// 2^group_shift output tiles and go through the tokens, so that both operands stay in L2.
+struct Place {
+    int first_token, first_output, tile, begin, count;  // begin, count: stages of this K slice
+    __device__ __forceinline__ Place(int group_shift, int slice, int longer_slices) {
+        const int x = blockIdx.x, z = blockIdx.z;
+        first_token = (x >> group_shift) * BM;
+        first_output = ((blockIdx.y << group_shift) + (x & ((1 << group_shift) - 1))) * BN;
+        tile = blockIdx.y * gridDim.x + x;
+        begin = z * slice + min(z, longer_slices);
+        count = slice + (z < longer_slices ? 1 : 0);
+    }
+};
+
+// ---------------------------------------------------------------------------------------------------- results out
+
+// Leave this slice's partial tile in `workspace`; the CTA that arrives last sums all of them in the order of the
+// slices (the result does not depend on who is last), resets the counter for the next launch and returns true.
+__device__ __forceinline__ bool reduce_slices(Accumulators& acc, float* workspace, unsigned* counters, int tile) {
+    constexpr int VECTORS = N_FRAGMENTS * M_FRAGMENTS;
+    constexpr int BATCH = VECTORS >= 16 ? 1 : VECTORS >= 8 ? 2 : 4;  // slices whose loads are in flight together
+    __shared__ unsigned arrived;
+    const int slices = gridDim.z;
+    float4* tile_base = reinterpret_cast<float4*>(workspace) + static_cast<long long>(tile) * slices * VECTORS * THREADS;
+    float4* own = tile_base + static_cast<long long>(blockIdx.z) * VECTORS * THREADS + threadIdx.x;
+#pragma unroll
+    for (int i = 0; i < VECTORS; ++i) {
+        const float* v = acc[i / M_FRAGMENTS][i % M_FRAGMENTS];
+        own[i * THREADS] = make_float4(v[0], v[1], v[2], v[3]);
+    }
+    fence_gpu();
+    __syncthreads();
+    if (threadIdx.x == 0) arrived = atomicAdd(counters + tile, 1u);
+    __syncthreads();
+    if (arrived != slices - 1) return false;
+    if (threadIdx.x == 0) counters[tile] = 0;
+    fence_gpu();
+#pragma unroll
+    for (int i = 0; i < VECTORS; ++i)
+#pragma unroll
+        for (int j = 0; j < 4; ++j) acc[i / M_FRAGMENTS][i % M_FRAGMENTS][j] = 0.f;
+    const float4* next = tile_base + threadIdx.x;
+    for (int z = 0; z < slices; z += BATCH, next += BATCH * VECTORS * THREADS) {
+        float4 part[BATCH][VECTORS];
+#pragma unroll
+        for (int b = 0; b < BATCH; ++b)
+#pragma unroll
+            for (int i = 0; i < VECTORS; ++i) {
+                part[b][i] = make_float4(0.f, 0.f, 0.f, 0.f);
+                if (z + b < slices)
+                    asm volatile("ld.global.cg.v4.f32 {%0,%1,%2,%3}, [%4];\n"
+                                 : "=f"(part[b][i].x), "=f"(part[b][i].y), "=f"(part[b][i].z), "=f"(part[b][i].w)
+                                 : "l"(next + (b * VECTORS + i) * THREADS));
+            }
+#pragma unroll
+        for (int b = 0; b < BATCH; ++b)
+#pragma unroll
+            for (int i = 0; i < VECTORS; ++i) {
+                float* v = acc[i / M_FRAGMENTS][i % M_FRAGMENTS];
+                v[0] += part[b][i].x, v[1] += part[b][i].y, v[2] += part[b][i].z, v[3] += part[b][i].w;
+            }
+    }
+    return true;
+}
+
+// Store one 16-output x 8-token fragment, rounded and transposed: rows of shared memory are tokens.
+__device__ __forceinline__ void store_fragment(unsigned to, const float (&v)[4]) {
+    const int lane = threadIdx.x & 31;
+    const unsigned low = pack_half2(v[0], v[1]), high = pack_half2(v[2], v[3]);
+#if __CUDA_ARCH__ >= 900
+    const unsigned address = to + (lane & 7) * OUT_ROW_BYTES + (lane >> 3 & 1) * 16;
+    asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1,%2};\n" ::"r"(address), "r"(low), "r"(high)
+                 : "memory");
+#else
+    const unsigned address = to + (lane & 3) * 2 * OUT_ROW_BYTES + (lane >> 2) * 2;
+    asm volatile("{ .reg .b16 a, b; mov.b32 {a, b}, %1; st.shared.b16 [%0], a; st.shared.b16 [%0+%2], b; }\n" ::"r"(address),
+                 "r"(low), "n"(OUT_ROW_BYTES) : "memory");
+    asm volatile("{ .reg .b16 a, b; mov.b32 {a, b}, %1; st.shared.b16 [%0+16], a; st.shared.b16 [%0+%2], b; }\n" ::"r"(address),
+                 "r"(high), "n"(OUT_ROW_BYTES + 16) : "memory");
+#endif
+}
+
+// Round the tile to half and write it to Y[m, n] through `shared` (which no copy may be writing any more).
+__device__ __forceinline__ void store_tile(const Accumulators& acc, unsigned char* shared, half_bits* y, int m, int n,
+                                           int first_token, int first_output) {
+    const int warp = threadIdx.x >> 5;
+    const unsigned corner = shared_address(shared) + warp / WARPS_N * WM * OUT_ROW_BYTES + warp % WARPS_N * WN * 2;
+#pragma unroll
+    for (int i = 0; i < N_FRAGMENTS; ++i)
+#pragma unroll
+        for (int j = 0; j < M_FRAGMENTS; ++j) store_fragment(corner + j * 8 * OUT_ROW_BYTES + i * 32, acc[i][j]);
+    __syncthreads();
+    constexpr int CHUNKS = BN / 8;
+#pragma unroll
+    for (int first = 0; first < BM * CHUNKS; first += THREADS) {
+        const int c = first + threadIdx.x, row = c / CHUNKS, column = c % CHUNKS * 8;
+        if (c < BM * CHUNKS && first_token + row < m && first_output + column < n) {
+            const uint4 v = *reinterpret_cast<const uint4*>(shared + row * OUT_ROW_BYTES + column * 2);
+            *reinterpret_cast<uint4*>(y + static_cast<long long>(first_token + row) * n + first_output + column) = v;
+        }
+    }
+}

@@ -1,0 +1,97 @@
+// FP16 matmul: Y[M,N] = X[M,K] * W[N,K]^T; half operands, fp32 accumulation, half result; any M, N and K multiples of 8.
+//
+// Layouts    X, W and Y row-major. In shared memory every stage holds BLOCKS panels of W and of X, rows of 64 halves
+//            (128 bytes) whose eight 16-byte chunks are permuted by chunk ^ (row & 7): no bank conflicts.
+// Algorithm  A ring of STAGES stages filled by cp.async; fragments by ldmatrix, double-buffered in registers across the
+//            k16 steps, so that the tensor core never waits for shared memory; copies are spread over the steps.
+//            Rows and columns that do not exist are filled with zeros by the copy.
+// Split K    grid.z slices of whole stages; see reduce_slices. Slices 0..longer_slices-1 have one stage more.
+// Arguments  workspace: float[tiles][grid.z][BM*BN], counters: unsigned[tiles], zero; both unused when grid.z is 1.
+
+#include "/tcsim/matmul/common.cuh"
+
+constexpr int W_BYTES = BLOCKS * BN * ROW_BYTES;
+constexpr int X_BYTES = BLOCKS * BM * ROW_BYTES;
+constexpr int STAGE_BYTES = W_BYTES + X_BYTES;
+
+// The weights' fragments of one k16 step.
+struct WeightFragments {
+    unsigned r[N_FRAGMENTS][4];
+    __device__ __forceinline__ void load(unsigned panel, int first_row, int step) {
+        const int lane = threadIdx.x & 31;
+        const unsigned address =
+            panel + (first_row + (lane & 15)) * ROW_BYTES + (((2 * step + (lane >> 4)) ^ (lane & 7)) << 4);
+#pragma unroll
+        for (int i = 0; i < N_FRAGMENTS; ++i) ldmatrix_x4(r[i], address + i * 16 * ROW_BYTES);
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(THREADS, CTAS_PER_SM)
+fp16_matmul(const half_bits* __restrict__ x, const half_bits* __restrict__ w, half_bits* __restrict__ y,
+            float* workspace, unsigned* counters, int m, int n, int k, int slice, int longer_slices, int group_shift) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    const unsigned base = shared_address(shared);
+    const Place place(group_shift, slice, longer_slices);
+    const int warp = threadIdx.x >> 5;
+    const int warp_output = warp % WARPS_N * WN, warp_token = warp / WARPS_N * WM;
+
+    PanelCopy<BN> w_copy(w, place.first_output, n, k, place.begin * BLOCKS * BLOCK_K);
+    PanelCopy<BM> x_copy(x, place.first_token, m, k, place.begin * BLOCKS * BLOCK_K);
+
+#pragma unroll
+    for (int s = 0; s < STAGES - 1; ++s) {
+        w_copy.issue(base + s * STAGE_BYTES, s < place.count, 0, 1);
+        x_copy.issue(base + s * STAGE_BYTES + W_BYTES, s < place.count, 0, 1);
+        w_copy.advance();
+        x_copy.advance();
+        copy_commit();
+    }
+
+    Accumulators acc;
+#pragma unroll
+    for (int i = 0; i < N_FRAGMENTS; ++i)
+#pragma unroll
+        for (int j = 0; j < M_FRAGMENTS; ++j)
+#pragma unroll
+            for (int v = 0; v < 4; ++v) acc[i][j][v] = 0.f;
+
+    WeightFragments weights[2];
+    TokenFragments tokens[2];
+    copy_wait<STAGES - 2>();
+    __syncthreads();
+    weights[0].load(base, warp_output, 0);
+    tokens[0].load(base + W_BYTES, warp_token, 0);
+
+    unsigned read = base, write = base + (STAGES - 1) * STAGE_BYTES;
+    for (int stage = 0; stage < place.count; ++stage) {
+        const bool more = stage + STAGES - 1 < place.count;
+#pragma unroll
+        for (int step = 0; step < STEPS; ++step) {
+            if (step == STEPS - 1) {  // the next stage must have arrived, and all warps have read this one
+                copy_wait<STAGES - 2>();
+                __syncthreads();
+                read = read == base + (STAGES - 1) * STAGE_BYTES ? base : read + STAGE_BYTES;
+            }
+            const int next = (step + 1) % STEPS;
+            weights[(step + 1) & 1].load(read + next / 4 * BN * ROW_BYTES, warp_output, next % 4);
+            tokens[(step + 1) & 1].load(read + W_BYTES + next / 4 * BM * ROW_BYTES, warp_token, next % 4);
+            w_copy.issue(write, more, step, STEPS - 1);
+            x_copy.issue(write + W_BYTES, more, step, STEPS - 1);
+            if (step == STEPS - 2) {
+                copy_commit();
+                w_copy.advance();
+                x_copy.advance();
+                write = write == base + (STAGES - 1) * STAGE_BYTES ? base : write + STAGE_BYTES;
+            }
+#pragma unroll
+            for (int i = 0; i < N_FRAGMENTS; ++i)
+#pragma unroll
+                for (int j = 0; j < M_FRAGMENTS; ++j) mma(acc[i][j], weights[step & 1].r[i], tokens[step & 1].r[j]);
+        }
+    }
+
+    copy_wait<0>();
+    if (gridDim.z > 1 && !reduce_slices(acc, workspace, counters, place.tile)) return;
+    __syncthreads();
+    store_tile(acc, shared, y, m, n, place.first_token, place.first_output);
+}

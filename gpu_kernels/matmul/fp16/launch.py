@@ -1,0 +1,67 @@
+"""Tiles and launch of the FP16 matmul kernel."""
+
+from __future__ import annotations
+
+from gpu_kernels.matmul.common import (
+    BLOCK_K,
+    Arrays,
+    Options,
+    Problem,
+    Tile,
+    build_launch,
+    check_sizes,
+    choose_splits,
+)
+from sim.arch.spec import GpuSpec
+from sim.errors import unknown
+from sim.isa.launch import KernelLaunch
+
+SCHEME = "fp16"
+KERNEL = "fp16_matmul"
+MULTIPLE = 8  # of N and K: 16-byte copies
+HALF_BYTES = 2
+
+
+def _tile(tokens: int, outputs: int, warps: tuple[int, int], stages: int, blocks: int, ctas_per_sm: int) -> Tile:
+    stage_bytes = blocks * (tokens + outputs) * BLOCK_K * HALF_BYTES
+    return Tile(tokens, outputs, *warps, stages, blocks, stage_bytes, ctas_per_sm)
+
+
+TILES = {
+    tile.name: tile
+    for tile in (
+        _tile(8, 64, (1, 4), 6, 1, 4),
+        _tile(8, 128, (1, 4), 4, 1, 3),
+        _tile(16, 64, (1, 4), 5, 1, 4),
+        _tile(16, 128, (1, 4), 4, 1, 3),
+        _tile(32, 128, (1, 4), 5, 1, 2),
+        _tile(64, 128, (1, 4), 4, 1, 2),
+        _tile(64, 256, (1, 4), 5, 1, 1),
+        _tile(128, 128, (2, 2), 3, 1, 2),
+        _tile(128, 256, (2, 4), 4, 1, 1),
+        _tile(256, 128, (4, 2), 4, 1, 1),
+    )
+}
+
+
+def launch(
+    m: int, n: int, k: int, options: Options, tile: str, gpu: GpuSpec, operands: Arrays | None = None
+) -> KernelLaunch:
+    """Describe Y[m, n] = X[m, k] · W[n, k]^T; ``operands``: activations, weights, in float16."""
+    if tile not in TILES:
+        raise unknown(f"tile of {SCHEME}", tile, TILES)
+    check_sizes(SCHEME, m, n, k, MULTIPLE, MULTIPLE)
+    chosen = TILES[tile]
+    return build_launch(
+        SCHEME,
+        lambda program, resident: Problem(m, n, k, chosen, choose_splits(m, n, k, chosen, gpu, resident)),
+        chosen,
+        gpu,
+        {
+            "activations": (HALF_BYTES * m * k, "activations"),
+            "weights": (HALF_BYTES * n * k, "weights"),
+            "output": (HALF_BYTES * m * n, "output"),
+        },
+        (),
+        operands,
+    )

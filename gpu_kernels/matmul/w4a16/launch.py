@@ -1,0 +1,88 @@
+"""Tiles and launch of the W4A16 matmul kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpu_kernels.matmul.common import (
+    BLOCK_K,
+    Arrays,
+    Options,
+    Problem,
+    Tile,
+    build_launch,
+    check_sizes,
+    choose_splits,
+)
+from sim.arch.spec import GpuSpec
+from sim.errors import ConfigError, unknown
+from sim.isa.launch import KernelLaunch
+
+SCHEME = "w4a16"
+KERNEL = "w4a16_matmul"
+MULTIPLE_N = 16  # one packing block
+HALF_BYTES = 2
+INVERSE_BITS = 31  # the kernel computes block / blocks_per_group as block * inverse >> 31
+# Up to so many tokens per warp the scale goes to the accumulators (4 FFMA per fragment and 64 columns), above to the
+# weights (16 HMUL2 per 16 outputs and 64 columns).
+ACCUMULATOR_SCALES_UP_TO = 32
+
+
+def _tile(tokens: int, outputs: int, warps: tuple[int, int], stages: int, blocks: int, ctas_per_sm: int) -> Tile:
+    weights, activations, scales = outputs * BLOCK_K // 2, tokens * BLOCK_K * HALF_BYTES, outputs * HALF_BYTES
+    extra = {"SCALE_ACCUMULATORS": int(tokens // warps[0] <= ACCUMULATOR_SCALES_UP_TO)}
+    return Tile(tokens, outputs, *warps, stages, blocks, blocks * (weights + activations + scales), ctas_per_sm, extra)
+
+
+TILES = {
+    tile.name: tile
+    for tile in (
+        _tile(8, 64, (1, 2), 5, 2, 6),
+        _tile(8, 128, (1, 4), 4, 2, 4),
+        _tile(16, 64, (1, 2), 5, 2, 5),
+        _tile(16, 128, (1, 4), 4, 2, 4),
+        _tile(16, 256, (1, 8), 4, 2, 2),
+        _tile(32, 128, (1, 4), 4, 2, 3),
+        _tile(32, 256, (1, 8), 4, 2, 1),
+        _tile(64, 128, (1, 4), 4, 2, 2),
+        _tile(64, 256, (1, 4), 4, 1, 1),
+        _tile(128, 128, (2, 2), 4, 1, 2),
+        _tile(128, 256, (2, 4), 5, 1, 1),
+    )
+}
+
+
+def launch(
+    m: int, n: int, k: int, options: Options, tile: str, gpu: GpuSpec, operands: Arrays | None = None
+) -> KernelLaunch:
+    """Describe Y[m, n] = X[m, k] · W[n, k]^T; ``operands``: activations (float16), weights and scales as packed."""
+    if tile not in TILES:
+        raise unknown(f"tile of {SCHEME}", tile, TILES)
+    check_sizes(SCHEME, m, n, k, MULTIPLE_N, BLOCK_K)
+    group = _group(k, options)
+    chosen = TILES[tile]
+    inverse = -(-(1 << INVERSE_BITS) // (group // BLOCK_K))
+    return build_launch(
+        SCHEME,
+        lambda program, resident: Problem(m, n, k, chosen, choose_splits(m, n, k, chosen, gpu, resident)),
+        chosen,
+        gpu,
+        {
+            "activations": (HALF_BYTES * m * k, "activations"),
+            "weights": (n * k // 2, "weights"),
+            "scales": (HALF_BYTES * n * (k // group), "scales"),
+            "output": (HALF_BYTES * m * n, "output"),
+        },
+        (np.uint32(inverse),),
+        operands,
+    )
+
+
+def _group(k: int, options: Options) -> int:
+    """Return the columns that share a scale."""
+    size = int(options.get("group_size", 128))
+    group = k if size == -1 else size
+    if group < BLOCK_K or group % BLOCK_K or k % group:
+        allowed = f"a multiple of {BLOCK_K} that divides K = {k}, or -1"
+        raise ConfigError("", f"{SCHEME}: group_size: got {size}, allowed: {allowed}")
+    return group
