@@ -19,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 
 from sim.errors import ConfigError, place, unknown
 
+# What PyYAML lets through on damaged text besides its own errors: "\\UFFFFFFFF" is an OverflowError, say.
+_PYYAML_SLIPS = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError, RecursionError)
+
 KeyPath = tuple[str | int, ...]
 Scalar = str | int | float | bool | None
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -110,7 +113,7 @@ def parse_yaml(text: str, path: Path) -> Document:
     """Parse YAML text; ``path`` names its origin in messages."""
     try:
         node = yaml.compose(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+    except (yaml.YAMLError, *_PYYAML_SLIPS) as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or _first_line(error)
         raise ConfigError(place(path, mark.line + 1 if mark else None), f"not valid YAML: {reason}") from None
@@ -137,7 +140,9 @@ def validate_data(model: type[ModelT], data: Any, where: Callable[[KeyPath], str
 def _as_config_error(
     model: type[BaseModel], where: Callable[[KeyPath], str], error: ValidationError
 ) -> ConfigError:
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    # A mistyped key is also a missing one: name the typing error.
+    first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
     key: KeyPath = tuple(first["loc"])
     if first["type"] == "extra_forbidden":
         return unknown("key", key[-1], _known_keys(model, key[:-1]), where(key))

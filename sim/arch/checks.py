@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from sim.arch.spec import Dram, GpuSpec, SharedMemory, Sm, TensorCore
-from sim.config import KeyPath
+from sim.config import KeyPath, dotted
 
 Finding = tuple[KeyPath, str]
 RATE_SLACK = 1.01  # a measured issue interval may be so much shorter than the peak allows
@@ -38,7 +38,7 @@ def _sm(sm: Sm) -> Iterator[Finding]:
     file = sm.register_file
     unit = file.allocation_unit * sm.sub_cores
     if file.registers % unit:
-        wanted = f"a multiple of allocation_unit x sm.sub_cores = {unit}"
+        wanted = f"a multiple of sm.register_file.allocation_unit x sm.sub_cores = {unit}"
         yield ("sm", "register_file", "registers"), f"got {file.registers}, allowed: {wanted}"
 
 
@@ -47,14 +47,15 @@ def _shared_memory(shared: SharedMemory) -> Iterator[Finding]:
     yield from _power_of_two((*path, "banks"), shared.banks)
     yield from _power_of_two((*path, "bank_bytes"), shared.bank_bytes)
     room = shared.capacity_bytes - shared.cta_reserved_bytes
-    limit = "sm.shared_memory.capacity_bytes - cta_reserved_bytes"
+    limit = "sm.shared_memory.capacity_bytes - sm.shared_memory.cta_reserved_bytes"
     yield from _at_most((*path, "cta_limit_bytes"), shared.cta_limit_bytes, limit, room)
 
 
 def _tensor(tensor: TensorCore, sub_cores: int) -> Iterator[Finding]:
     for key, op in tensor.mma.items():
         path = ("sm", "tensor", "mma", key, "interval_cycles")
-        yield from _at_most(path, op.interval_cycles, "its latency_cycles", op.latency_cycles)
+        latency = dotted((*path[:-1], "latency_cycles"))
+        yield from _at_most(path, op.interval_cycles, latency, op.latency_cycles)
         input_type = key.rpartition(".")[2]
         peak = tensor.peak_ops_per_cycle.get(input_type)
         rate = mma_ops(key) * sub_cores / op.interval_cycles
@@ -62,7 +63,8 @@ def _tensor(tensor: TensorCore, sub_cores: int) -> Iterator[Finding]:
             yield path[:-1], f"sm.tensor.peak_ops_per_cycle has no {input_type}"
         elif rate > peak * RATE_SLACK:
             limit = f"sm.tensor.peak_ops_per_cycle.{input_type} = {peak}"
-            yield path, f"got {op.interval_cycles:g}: {rate:.0f} operations per cycle and SM, above {limit}"
+            got = f"{op.interval_cycles:g}, with sm.sub_cores = {sub_cores} {rate:.0f} operations per cycle"
+            yield path, f"got {got}, allowed: at most {limit}"
 
 
 def _caches(gpu: GpuSpec) -> Iterator[Finding]:
@@ -70,8 +72,8 @@ def _caches(gpu: GpuSpec) -> Iterator[Finding]:
     yield from _power_of_two(("sm", "l1", "line_bytes"), l1.line_bytes)
     yield from _power_of_two(("sm", "l1", "sector_bytes"), l1.sector_bytes)
     yield from _at_most(("sm", "l1", "sector_bytes"), l1.sector_bytes, "sm.l1.line_bytes", l1.line_bytes)
-    near, far = l2.near_latency_cycles, l2.far_latency_cycles
-    yield from _at_most(("sm", "l1", "hit_latency_cycles"), l1.hit_latency_cycles, "l2.near_latency_cycles", near)
+    hit, near, far = l1.hit_latency_cycles, l2.near_latency_cycles, l2.far_latency_cycles
+    yield from _at_most(("sm", "l1", "hit_latency_cycles"), hit, "l2.near_latency_cycles", near)
     yield from _at_most(("l2", "near_latency_cycles"), near, "l2.far_latency_cycles", far)
     yield from _at_most(
         ("l2", "sm_port_bytes_per_cycle"),

@@ -1,4 +1,4 @@
-"""JSON Schema of a GPU's YAML file, for editors: the spec's own schema with every number as {value, source}."""
+"""JSON Schema of a GPU's YAML file, for editors: the spec's own schema each number as {value, source}."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import arch_configs
-from sim.arch.leaves import EXTENDS, PLAIN, SOURCE_KINDS
+from sim.arch.leaves import EXTENDS, MAX_SOURCE_CHARACTERS, PLAIN, SOURCE_KINDS
 from sim.arch.spec import GpuSpec, LoadedLatency
 from sim.config import unit_of
 
@@ -17,8 +17,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def gpu_schema() -> dict[str, Any]:
     """Return the JSON Schema of the files in ``arch_configs/gpus``.
 
-    Nothing but a number's ``value`` and ``source`` is required, since a file with ``extends`` states only what
-    differs; the loader says what is missing.
+    Nothing but a number's ``value`` and ``source`` is required, since a file with ``extends`` states only
+    what differs; the loader says what is missing.
     """
     schema = GpuSpec.model_json_schema()
     definitions = schema.pop("$defs")
@@ -28,7 +28,7 @@ def gpu_schema() -> dict[str, Any]:
     _loosen(schema, keep=PLAIN)
     del schema["properties"]["sources"]
     schema["properties"][EXTENDS] = {"type": "string", "description": "A GPU that this one differs from."}
-    return {"$schema": DIALECT, **schema, "$defs": definitions}
+    return {"$schema": DIALECT, **schema, "$defs": {**definitions, "Source": _source()}}
 
 
 def schema_file() -> Path:
@@ -60,13 +60,22 @@ def _sourced(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "patternProperties": wrapped, "additionalProperties": False}
 
 
+def _source() -> dict[str, Any]:
+    return {
+        "type": "string",
+        "description": "Where a number comes from.",
+        "pattern": f"^({'|'.join(SOURCE_KINDS)}):",
+        "maxLength": MAX_SOURCE_CHARACTERS,
+    }
+
+
 def _leaf(name: str, value: dict[str, Any]) -> dict[str, Any]:
-    source = {"type": "string", "pattern": f"^({'|'.join(SOURCE_KINDS)}):", "description": "Where it comes from."}
+    bare = {key: item for key, item in value.items() if key != "title"}
     return {
         "type": "object",
         "title": value.get("title", name),
         "description": f"A number{unit_of(name)}, and where it comes from.",
-        "properties": {"value": {key: item for key, item in value.items() if key != "title"}, "source": source},
+        "properties": {"value": bare, "source": {"$ref": "#/$defs/Source"}},
         "required": ["value", "source"],
         "additionalProperties": False,
     }

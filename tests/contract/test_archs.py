@@ -1,0 +1,84 @@
+"""What every bundled GPU must have; a new file in ``arch_configs/gpus`` is tested by being there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+
+from sim.arch.hash import config_hash
+from sim.arch.leaves import SOURCE_KINDS
+from sim.arch.load import available, gpu_directory, load_gpu
+from sim.arch.spec import LoadedLatency
+
+NAMES = available()
+
+
+def numbers(value: object, path: str) -> Iterator[str]:
+    """Yield the dotted path of each number (a curve is one), independently of the loader."""
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from numbers(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from numbers(inner, f"{path}.{name}")
+    elif isinstance(value, int | float) or (isinstance(value, tuple) and isinstance(value[0], LoadedLatency)):
+        yield path.removeprefix(".")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_has_a_source_of_a_known_kind(name: str) -> None:
+    gpu = load_gpu(name)
+    sources = gpu.sources
+    assert sorted(numbers(gpu.model_copy(update={"sources": {}}), "")) == sorted(sources)
+    for path, source in sources.items():
+        kind, _, text = source.partition(":")
+        assert kind in SOURCE_KINDS, path
+        assert len(text.strip()) > 5, path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_is_the_file(name: str) -> None:
+    assert load_gpu(name).name == name
+    assert (gpu_directory() / f"{name}.yaml").read_text(encoding="utf-8").isascii()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_source_is_private_to_the_authors(name: str) -> None:
+    for path, source in load_gpu(name).sources.items():
+        assert "/" + "work" not in source and "/" + "tmp" not in source, path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_assumptions_say_why(name: str) -> None:
+    for path, source in load_gpu(name).sources.items():
+        if source.startswith("assumed:"):
+            assert len(source) > 30, path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loading_is_repeatable(name: str) -> None:
+    assert load_gpu(name) == load_gpu(name)
+    assert config_hash(load_gpu(name)) == config_hash(load_gpu(name))
+
+
+def test_h200_streaming_read_starts_after_2_25_us() -> None:
+    """t0 = 2.25 µs: node, ramp, mean L2 latency and unloaded DRAM latency, as the ramp's source says."""
+    gpu = load_gpu("h200")
+    cycles = np.interp(gpu.l2.far_fraction, [0, 1], [gpu.l2.near_latency_cycles, gpu.l2.far_latency_cycles])
+    l2_us = float(cycles) / gpu.sm.max_clock_mhz
+    total = (
+        gpu.launch.graph_node_us + gpu.launch.ramp_us + l2_us + gpu.dram.loaded_latency[0].latency_ns / 1e3
+    )
+    assert total == pytest.approx(2.25, abs=0.01)
+
+
+def test_h200_mma_sync_reaches_two_thirds_of_the_tensor_core() -> None:
+    """2719 of 4096 operations per cycle and SM were measured."""
+    gpu = load_gpu("h200")
+    interval = gpu.sm.tensor.mma["m16n8k16.f32.f16"].interval_cycles
+    rate = 4096 * gpu.sm.sub_cores / interval
+    assert rate == pytest.approx(2719, rel=0.05)
+    assert 0.60 < rate / gpu.sm.tensor.peak_ops_per_cycle["f16"] < 0.68
