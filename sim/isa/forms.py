@@ -159,12 +159,13 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
 )
 
 # Tensor operations: SASS opcode -> PTX shape and types (accumulator, input), the key of the machine's table
+# and how it is executed: bit 0 = FP16 accumulator, bits 1- = steps of 8 (FP16) or 16 (INT8) along k, less one
 _MMA = {
-    "HMMA.16816.F32": "m16n8k16.f32.f16",
-    "HMMA.16816.F16": "m16n8k16.f16.f16",
-    "HMMA.1688.F32": "m16n8k8.f32.f16",
-    "IMMA.16832.S8.S8": "m16n8k32.s32.s8",
-    "IMMA.16816.S8.S8": "m16n8k16.s32.s8",
+    "HMMA.16816.F32": ("m16n8k16.f32.f16", 2),
+    "HMMA.16816.F16": ("m16n8k16.f16.f16", 3),
+    "HMMA.1688.F32": ("m16n8k8.f32.f16", 0),
+    "IMMA.16832.S8.S8": ("m16n8k32.s32.s8", 2),
+    "IMMA.16816.S8.S8": ("m16n8k16.s32.s8", 0),
 }
 
 
@@ -236,7 +237,7 @@ def forms() -> dict[str, Form]:
         for pattern, op, unit, signature in _ROWS
         for opcode in expand(pattern)
     }
-    for opcode, mma in _MMA.items():
+    for opcode, (mma, modifiers) in _MMA.items():
         op = Op.HMMA if opcode.startswith("HMMA") else Op.IMMA
-        table[opcode] = Form(op, Unit.TENSOR, 0, "r,r,r,r", mma)
+        table[opcode] = Form(op, Unit.TENSOR, modifiers, "r,r,r,r", mma)
     return table

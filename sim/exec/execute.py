@@ -1,0 +1,191 @@
+"""Execute one CTA of a launch: real registers, real memory, real addresses; out comes what its warps did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.errors import DeadlockError, TcsimError
+from sim.exec import access, state
+from sim.exec.folding import apply_fold, foretold
+from sim.exec.interpreter import BAD_DIVERGENCE, FAULT, GROW, RUNAWAY, run_warp
+from sim.exec.state import AT_BARRIER, AT_HEADER, EXITED, RUNNING, Folder, Memory, Recorder, Registers
+from sim.exec.trace import WarpTrace
+from sim.isa.launch import CtaClass, KernelLaunch
+from sim.isa.opcodes import Op
+from sim.isa.program import Program
+
+MAX_ROWS = 1 << 22  # executed instructions of one warp, folded ones not counted
+
+
+@dataclass(frozen=True, eq=False)
+class Execution:
+    """What executing one CTA left behind."""
+
+    trace: WarpTrace
+    launch: KernelLaunch
+    memory: Memory
+
+    def buffer(self, name: str) -> npt.NDArray[np.uint8]:
+        """Return the bytes of a buffer after the CTA ran (a scratch window where it has no data)."""
+        index = [buffer.name for buffer in self.launch.buffers].index(name)
+        start = int(self.memory.starts[index])
+        size = min(int(self.memory.sizes[index]), int(self.memory.windows[index]))
+        return self.memory.flat[start : start + size]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The mutable pieces of one execution, kept together."""
+
+    launch: KernelLaunch
+    columns: tuple[npt.NDArray[Any], ...]
+    registers: Registers
+    memory: Memory
+    folder: Folder
+    scratch: state.Scratch
+    fault: npt.NDArray[np.int64]
+
+
+def execute(launch: KernelLaunch, cta_class: CtaClass, fold: bool = True) -> Execution:
+    """Execute the representative CTA of ``cta_class``.
+
+    With ``fold`` loops are run until they repeat and then jumped (counts and order exact, values of data not); without,
+    every iteration is executed and the outputs are the kernel's own.
+    """
+    result = _attempt(launch, cta_class, fold)
+    if result is None:
+        result = _attempt(launch, cta_class, False)
+    if result is None:
+        raise AssertionError("an execution without folding cannot contradict a folded window")
+    return result
+
+
+def _attempt(launch: KernelLaunch, cta_class: CtaClass, fold: bool) -> Execution | None:
+    run = _Run(
+        launch,
+        _columns(launch.program),
+        state.build_registers(launch, cta_class.cta),
+        state.build_memory(launch, cta_class),
+        state.build_folder(launch.warps, fold),
+        state.build_scratch(),
+        np.zeros(4, np.int64),
+    )
+    recorder = state.build_recorder(launch.warps, 1 << 13, 1 << 9)
+    while True:
+        recorder = _run_ready_warps(run, recorder)
+        if bool(np.all(run.registers.state == EXITED)):
+            break
+        if not (_release_barriers(run.registers) or _fold_loops(run, recorder)):
+            raise DeadlockError(_blocked(run))
+    if fold and not foretold(recorder, run.folder):
+        return None
+    return Execution(_trace(launch, recorder, run.folder), launch, run.memory)
+
+
+def _columns(program: Program) -> tuple[npt.NDArray[Any], ...]:
+    """Return the columns the hot loop reads; branch targets as instruction indices."""
+    target = np.zeros(len(program), np.int64)
+    branches = program.opcode == int(Op.BRA)
+    target[branches] = program.operands[branches, 1, 1] // 16
+    return program.opcode, program.modifiers, program.operands, program.guard, target
+
+
+def _run_ready_warps(run: _Run, recorder: Recorder) -> Recorder:
+    for warp in range(run.launch.warps):
+        while run.registers.state[warp] == RUNNING:
+            status = run_warp(
+                warp, *run.columns, run.registers, run.memory, recorder, run.folder, run.scratch, run.fault
+            )
+            if status == FAULT:
+                raise TcsimError(_fault_text(run, warp))
+            if status == GROW:
+                if recorder.rows.shape[1] >= MAX_ROWS:
+                    run.fault[0] = RUNAWAY
+                    raise TcsimError(_fault_text(run, warp))
+                recorder = state.grown(recorder)
+    return recorder
+
+
+def _release_barriers(registers: Registers) -> bool:
+    """Let the warps of a barrier go once every warp that still runs has arrived at it."""
+    live = registers.state != EXITED
+    waiting = registers.state == AT_BARRIER
+    if not waiting.any() or not np.array_equal(live, waiting) or len(set(registers.barrier[live])) > 1:
+        return False
+    registers.state[live] = RUNNING
+    return True
+
+
+def _fold_loops(run: _Run, recorder: Recorder) -> bool:
+    """Fold the loop that the stopped warps propose, all of them by the same number of windows."""
+    stopped = np.flatnonzero(run.registers.state == AT_HEADER)
+    if not len(stopped):
+        return False
+    folder = run.folder
+    slots, periods = folder.proposal[stopped, 0], folder.proposal[stopped, 1]
+    headers = folder.header[stopped, slots]
+    same = len(set(headers)) == 1 and len(set(periods)) == 1
+    if same and folder.fold_count[0] + len(stopped) < len(folder.folds):
+        windows = int(folder.proposal[stopped, 2].min())
+        for warp in stopped:
+            apply_fold(warp, windows, run.registers, recorder, folder)
+    else:  # warps that disagree run on and may propose again later
+        folder.retry_at[stopped, slots] = folder.iterations[stopped, slots] + state.MAX_PERIOD
+    run.registers.state[stopped] = RUNNING
+    return True
+
+
+def _blocked(run: _Run) -> str:
+    """Name what every warp waits for."""
+    text = run.launch.program.text
+    parts = []
+    for warp in np.flatnonzero(run.registers.state == AT_BARRIER):
+        pc = int(run.registers.group_pc[warp, 0]) - 1
+        parts.append(f"warp {warp} at barrier {run.registers.barrier[warp]} ({text[pc]})")
+    return f"{run.launch.program.name}: deadlock: {'; '.join(parts)}; no warp can arrive"
+
+
+def _fault_text(run: _Run, warp: int) -> str:
+    code, pc, lane, address = (int(value) for value in run.fault)
+    program = run.launch.program
+    head = f"{program.name}+{pc * 16:#06x} ({program.text[pc]})"
+    line = int(program.source_line[pc])
+    if line:
+        head += f" at {program.source_name or 'source'}:{line}"
+    if code == RUNAWAY:
+        return f"{program.name}: warp {warp} executed more than {MAX_ROWS} instructions; does its loop end?"
+    if code == BAD_DIVERGENCE:
+        return f"{head}: warp {warp} diverged in a way that is not supported (barrier or blocked in divergent code)"
+    what = {
+        access.OUT_OF_RANGE_GLOBAL: f"global address {address:#x} lies in no buffer{_nearest_buffer(run.launch, address)}",
+        access.OUT_OF_RANGE_SHARED: f"shared address {address:#x} is beyond the CTA's shared memory",
+        access.MISALIGNED: f"address {address:#x} is not aligned to the access",
+    }.get(code, "the operation is not supported by the executor")
+    return f"{head}: warp {warp} lane {lane}: {what}"
+
+
+def _nearest_buffer(launch: KernelLaunch, address: int) -> str:
+    index = (address >> 32) - access.GLOBAL_BASE_HIGH
+    if 0 <= index < len(launch.buffers):
+        buffer = launch.buffers[index]
+        return f" (offset {address & 0xFFFFFFFF} of {buffer.name!r}, which has {buffer.nbytes} bytes)"
+    return ""
+
+
+def _trace(launch: KernelLaunch, recorder: Recorder, folder: Folder) -> WarpTrace:
+    """Concatenate the warps' rows into the columns of a WarpTrace."""
+    offset = np.concatenate([[0], np.cumsum(recorder.count)]).astype(np.int64)
+    rows = np.concatenate([recorder.rows[warp, :count] for warp, count in enumerate(recorder.count)])
+    folds = folder.folds[: int(folder.fold_count[0])]
+    loops = np.stack([folds[:, 1] + offset[folds[:, 0]], folds[:, 2] + offset[folds[:, 0]], folds[:, 3]], axis=1)
+    columns = [np.ascontiguousarray(rows[:, index]) for index in range(state.TRACE_COLUMNS)]
+    pc, lanes, pattern, lines, sectors, misses, taken, buffer = columns
+    patterns = recorder.patterns[: int(recorder.pattern_count[0])].copy()
+    return WarpTrace(
+        launch.program, offset, pc, lanes, pattern, lines, sectors, misses, taken, buffer,
+        loops[np.argsort(loops[:, 0], kind="stable")], patterns,
+    )  # fmt: skip

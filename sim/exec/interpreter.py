@@ -1,0 +1,374 @@
+"""The executor's hot loop: one warp runs until it waits, ends, or proposes to fold a loop (numba).
+
+The named exception to the size rules: one dispatch over operation classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sim.exec import access as mem
+from sim.exec import lanes as ln
+from sim.exec.compute import float_operation, integer_operation
+from sim.exec.folding import at_header, remember_event
+from sim.exec.lanes import LANES, NONE, RZ
+from sim.exec.state import (
+    ACTIVE,
+    AT_BARRIER,
+    AT_HEADER,
+    BUFFER,
+    EXITED,
+    GROUPS,
+    LINES,
+    MISSES,
+    PATTERN,
+    PC,
+    SECTORS,
+    TAKEN,
+)
+from sim.exec.tensor import hmma, imma
+from sim.isa import opcodes as o
+from sim.isa.opcodes import Op
+
+STOPPED, GROW, FAULT = 0, 1, 2
+BAD_DIVERGENCE, UNKNOWN_OPERATION, RUNAWAY = 10, 11, 12
+WARPSYNC_SLOT = 16
+
+NOP, S2R, LDC = int(Op.NOP), int(Op.S2R), int(Op.LDC)
+HMMA, IMMA = int(Op.HMMA), int(Op.IMMA)
+LDS, STS, LDSM, STSM = int(Op.LDS), int(Op.STS), int(Op.LDSM), int(Op.STSM)
+LDG, STG, LDGSTS, RED, ATOMG = int(Op.LDG), int(Op.STG), int(Op.LDGSTS), int(Op.RED), int(Op.ATOMG)
+COPY_COMMIT, COPY_WAIT, MEMBAR, MARKER = int(Op.COPY_COMMIT), int(Op.COPY_WAIT), int(Op.MEMBAR), int(Op.MARKER)
+BRA, EXIT, BSSY, BSYNC, BREAK, WARPSYNC, BAR = (int(op) for op in (Op.BRA, Op.EXIT, Op.BSSY, Op.BSYNC, Op.BREAK, Op.WARPSYNC, Op.BAR))  # fmt: skip
+FIRST_MEMORY, LAST_MEMORY, FIRST_CONTROL = LDS, ATOMG, BRA
+FIRST_FLOAT, LAST_FLOAT = int(Op.FADD), int(Op.FCHK)
+SHFL, VOTE = int(Op.SHFL), int(Op.VOTE)
+M88_F16 = 1
+
+
+@njit(cache=True)
+def activate(active, mask, guard, preds, upreds):
+    """Fill ``active`` with the group's lanes that pass the guard; return how many."""
+    number = guard & 7
+    flip = np.uint8(1) if guard & 8 else np.uint8(0)
+    count = 0
+    for lane in range(LANES):
+        bit = np.uint8((mask >> np.uint32(lane)) & np.uint32(1))
+        if guard & 16:
+            bit &= upreds[number] ^ flip
+        else:
+            bit &= preds[number, lane] ^ flip
+        active[lane] = bit
+        count += bit
+    return count
+
+
+@njit(cache=True)
+def mask_of(active):
+    """Return the lanes of ``active`` as a bit mask."""
+    mask = np.uint32(0)
+    for lane in range(LANES):
+        if active[lane]:
+            mask |= np.uint32(1) << np.uint32(lane)
+    return mask
+
+
+@njit(cache=True)
+def remove_group(w, g, group_pc, group_mask, group_wait, groups):
+    """Close the gap that group ``g`` leaves."""
+    for index in range(g, groups[w] - 1):
+        group_pc[w, index] = group_pc[w, index + 1]
+        group_mask[w, index] = group_mask[w, index + 1]
+        group_wait[w, index] = group_wait[w, index + 1]
+    groups[w] -= 1
+
+
+@njit(cache=True)
+def release_converged(w, convergence, group_pc, group_mask, group_wait, groups, exited):
+    """Merge the groups blocked on a convergence barrier once every live lane it waits for has arrived."""
+    for barrier in range(17):
+        arrived = np.uint32(0)
+        first = -1
+        for g in range(groups[w]):
+            if group_wait[w, g] == barrier:
+                arrived |= group_mask[w, g]
+                if first < 0:
+                    first = g
+        if first < 0 or convergence[w, barrier] & ~exited[w] & ~arrived:
+            continue
+        group_mask[w, first] = arrived
+        group_wait[w, first] = -1
+        group_pc[w, first] += 1
+        g = groups[w] - 1
+        while g > first:
+            if group_wait[w, g] == barrier:
+                remove_group(w, g, group_pc, group_mask, group_wait, groups)
+            g -= 1
+
+
+@njit(cache=True)
+def memory_operation(
+    op, s, m, active, regs, uni, preds, upreds, memory, recorder, tags_row, address, index, second, p, floats_in, floats_out, fault
+):
+    """Run one access to shared or global memory and fill its trace columns; return a fault code."""
+    size = 1 << ((m & o.SIZE_MASK) >> o.SIZE_SHIFT)
+    shared = op == LDS or op == STS or op == LDSM or op == STSM or op == LDGSTS
+    at = 1 if op == LDS or op == LDSM or op == LDG else (2 if op == ATOMG else 0)
+    if shared:
+        mem.addresses(address, s, at, active, regs, uni)
+        lanes = LANES
+        if op == LDSM or op == STSM:
+            lanes = 8 * ((m & o.MATRICES_MASK) >> o.MATRICES_SHIFT)
+        for lane in range(lanes):
+            if not active[lane]:
+                continue
+            address[lane] &= mem.SHARED_MASK
+            if address[lane] + size > len(memory.shared):
+                return _report(fault, mem.OUT_OF_RANGE_SHARED, lane, address[lane])
+            if address[lane] & (size - 1):
+                return _report(fault, mem.MISALIGNED, lane, address[lane])
+        kind = mem.KIND_LOAD if op == LDS else (mem.KIND_STORE if op != LDSM and op != STSM else mem.KIND_MATRIX)
+        tags_row[PATTERN] = mem.shared_pattern(
+            address, active, size, kind, lanes, recorder.pattern_row, recorder.patterns, recorder.pattern_table, recorder.pattern_count
+        )
+        if op == LDS:
+            mem.load_lanes(memory.shared, memory.shared_words, address, active, s, 0, m, regs)
+            return 0
+        if op == STS:
+            mem.store_lanes(memory.shared, memory.shared_words, address, active, s, 3, m, regs)
+            return 0
+        if op == LDSM:
+            mem.load_matrices(memory.shared_words, address, s, m, regs)
+            return 0
+        if op == STSM:
+            mem.store_matrices(memory.shared, memory.shared_words, address, s, m, regs)
+            return 0
+        for lane in range(LANES):
+            second[lane] = address[lane]
+        at = 3
+        if s[6, 0] != NONE:
+            ln.predicate(p, s[6], preds, upreds)
+        else:
+            for lane in range(LANES):
+                p[lane] = 1
+        for lane in range(LANES):
+            p[lane] &= active[lane]
+    else:
+        for lane in range(LANES):
+            p[lane] = active[lane]
+    mem.addresses(address, s, at, p, regs, uni)
+    for lane in range(LANES):
+        if not p[lane]:
+            continue
+        index[lane] = mem.locate(address[lane], size, memory.starts, memory.windows, memory.sizes)
+        if index[lane] < 0:
+            return _report(fault, mem.OUT_OF_RANGE_GLOBAL, lane, address[lane])
+        if address[lane] & (size - 1):
+            return _report(fault, mem.MISALIGNED, lane, address[lane])
+    tags_row[LINES] = mem.count_distinct(address, p, size, mem.LINE_SHIFT, recorder.blocks)
+    sectors = mem.count_distinct(address, p, size, mem.SECTOR_SHIFT, recorder.blocks)
+    tags_row[SECTORS] = sectors
+    tags_row[MISSES] = sectors
+    for lane in range(LANES):
+        if p[lane]:
+            tags_row[BUFFER] = (address[lane] >> 32) - mem.GLOBAL_BASE_HIGH
+            break
+    if op == LDG:
+        if not m & o.BYPASS:
+            tags_row[MISSES] = mem.count_misses(recorder.blocks, sectors, memory.tags)
+        mem.load_lanes(memory.flat, memory.flat_words, index, p, s, 0, m, regs)
+    elif op == STG:
+        mem.store_lanes(memory.flat, memory.flat_words, index, p, s, 3, m, regs)
+    elif op == LDGSTS:
+        _copy(memory, second, index, active, p, size)
+    elif op == RED:
+        mem.atomic(memory.flat_words, index, p, s, 3, -1, m, regs, floats_in, floats_out)
+    else:
+        mem.atomic(memory.flat_words, index, p, s, 5, 1, m, regs, floats_in, floats_out)
+    return 0
+
+
+@njit(cache=True)
+def _report(fault, code, lane, address):
+    fault[0] = code
+    fault[2] = lane
+    fault[3] = address
+    return code
+
+
+@njit(cache=True)
+def _copy(memory, target, index, active, present, size):
+    """LDGSTS: copy at once; lanes whose trailing predicate is false write zeros."""
+    for lane in range(LANES):
+        if not active[lane]:
+            continue
+        to = target[lane] >> 2
+        for part in range(size >> 2):
+            memory.shared_words[to + part] = memory.flat_words[(index[lane] >> 2) + part] if present[lane] else np.uint32(0)
+
+
+@njit(cache=True)
+def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory, recorder, folder, scratch, fault):
+    """Run warp ``w`` until it stops; return STOPPED, GROW (trace full) or FAULT."""
+    regs, regs_f, regs_i = registers.general[w], registers.general_f[w], registers.general_i[w]
+    uni, preds, upreds = registers.uniform[w], registers.predicates[w], registers.uniform_predicates[w]
+    group_pc, group_mask, group_wait, groups = registers.group_pc, registers.group_mask, registers.group_wait, registers.groups
+    convergence, exited, state = registers.convergence, registers.exited, registers.state
+    active, p, q, t = scratch.active, scratch.p, scratch.q, scratch.t
+    x, y, z, xf, yf, zf = scratch.x, scratch.y, scratch.z, scratch.xf, scratch.yf, scratch.zf
+    event = scratch.event
+    capacity = recorder.rows.shape[1]
+    pattern_limit = len(recorder.patterns) - 1
+    while True:
+        g = 0
+        while g < groups[w] and group_wait[w, g] >= 0:
+            g += 1
+        if groups[w] == 0:
+            state[w] = EXITED
+            return STOPPED
+        if g == groups[w]:
+            fault[0] = BAD_DIVERGENCE
+            fault[1] = group_pc[w, 0]
+            return FAULT
+        row = recorder.count[w]
+        if row >= capacity or recorder.pattern_count[0] >= pattern_limit:
+            return GROW
+        pc = group_pc[w, g]
+        op, m, s = opcode[pc], modifiers[pc], operands[pc]
+        count = activate(active, group_mask[w, g], guard[pc], preds, upreds)
+        entry = recorder.rows[w, row]
+        entry[PC] = pc
+        entry[ACTIVE] = count
+        entry[PATTERN] = -1
+        entry[LINES] = entry[SECTORS] = entry[MISSES] = entry[TAKEN] = 0
+        entry[BUFFER] = -1
+        recorder.address[w, row] = 0
+        recorder.count[w] = row + 1
+        if op < FIRST_CONTROL:
+            group_pc[w, g] = pc + 1
+            if count == 0:
+                continue
+            event[0] = 0
+            if op == HMMA:
+                accumulate_half, steps = (m & 1) != 0, 1 + ((m >> 1) & 1)
+                hmma(s, regs, regs_f, scratch.a_bits, scratch.a, scratch.b_bits, scratch.b, scratch.acc, steps, accumulate_half)
+            elif op == IMMA:
+                imma(s, regs, regs_i, scratch.ai, scratch.bi, scratch.acci, 1 + ((m >> 1) & 1))
+            elif FIRST_MEMORY <= op <= LAST_MEMORY:
+                code = memory_operation(
+                    op, s, m, active, regs, uni, preds, upreds, memory, recorder, entry,
+                    scratch.address, scratch.index, scratch.second, p, x, xf, fault,
+                )  # fmt: skip
+                if code:
+                    fault[1] = pc
+                    return FAULT
+                lane = ln.first_active(active)
+                recorder.address[w, row] = scratch.second[lane] if op == LDGSTS and not p[lane] else scratch.address[lane]
+            elif FIRST_FLOAT <= op <= LAST_FLOAT:
+                float_operation(
+                    op, s, m, active, regs, uni, memory.constants, preds, upreds, x, y, z, xf, yf, zf, p, q, event, scratch.difference
+                )
+            elif op == LDC:
+                mem.load_constant(s, m, active, regs, uni, memory.constants, scratch.address)
+            elif op == S2R:
+                for lane in range(LANES):
+                    x[lane] = registers.special[w, s[1, 1], lane]
+                    scratch.w0[lane] = x[lane]
+                if m & o.DOUBLE:
+                    ln.write_wide(s[0], scratch.w0, active, regs, uni)
+                else:
+                    ln.write(s[0], x, active, regs, uni)
+            elif op == NOP or op == COPY_COMMIT or op == COPY_WAIT or op == MEMBAR or op == MARKER:
+                pass
+            elif not integer_operation(
+                op, s, m, active, regs, uni, memory.constants, preds, upreds, x, y, z, scratch.w0, p, q, t, event, scratch.difference
+            ):
+                fault[0] = UNKNOWN_OPERATION
+                fault[1] = pc
+                return FAULT
+            if event[0] and folder.enabled[0]:
+                remember_event(w, folder, event[0], scratch.difference, active)
+            continue
+        if op == BRA:
+            mask = np.uint32(0)
+            if s[0, 0] == ln.PRED or s[0, 0] == ln.UPRED:
+                ln.predicate(p, s[0], preds, upreds)
+                for lane in range(LANES):
+                    active[lane] &= p[lane]
+                mask = mask_of(active)
+            elif s[0, 0] == NONE:
+                mask = mask_of(active)
+            goal = target_of[pc]
+            if mask == np.uint32(0):
+                group_pc[w, g] = pc + 1
+            elif mask == group_mask[w, g]:
+                entry[TAKEN] = 1
+                group_pc[w, g] = goal
+                if goal <= pc and groups[w] == 1 and folder.enabled[0] and at_header(w, goal, registers, recorder, folder):
+                    state[w] = AT_HEADER
+                    return STOPPED
+            else:
+                entry[TAKEN] = 1
+                if groups[w] >= GROUPS - 1:
+                    fault[0] = BAD_DIVERGENCE
+                    fault[1] = pc
+                    return FAULT
+                group_mask[w, g] &= ~mask
+                group_pc[w, g] = pc + 1
+                for index in range(groups[w], 0, -1):
+                    group_pc[w, index] = group_pc[w, index - 1]
+                    group_mask[w, index] = group_mask[w, index - 1]
+                    group_wait[w, index] = group_wait[w, index - 1]
+                group_pc[w, 0] = goal
+                group_mask[w, 0] = mask
+                group_wait[w, 0] = -1
+                groups[w] += 1
+        elif op == EXIT:
+            mask = mask_of(active)
+            exited[w] |= mask
+            group_mask[w, g] &= ~mask
+            group_pc[w, g] = pc + 1
+            if group_mask[w, g] == np.uint32(0):
+                remove_group(w, g, group_pc, group_mask, group_wait, groups)
+            release_converged(w, convergence, group_pc, group_mask, group_wait, groups, exited)
+        elif op == BSSY:
+            convergence[w, s[0, 1]] = mask_of(active)
+            group_pc[w, g] = pc + 1
+        elif op == BSYNC:
+            if count == 0 or groups[w] == 1:
+                group_pc[w, g] = pc + 1
+            else:
+                group_wait[w, g] = s[0, 1]
+                release_converged(w, convergence, group_pc, group_mask, group_wait, groups, exited)
+        elif op == BREAK:
+            ln.predicate(p, s[0], preds, upreds)
+            for lane in range(LANES):
+                if s[0, 0] != NONE:
+                    active[lane] &= p[lane]
+            convergence[w, s[1, 1]] &= ~mask_of(active)
+            group_pc[w, g] = pc + 1
+            release_converged(w, convergence, group_pc, group_mask, group_wait, groups, exited)
+        elif op == WARPSYNC:
+            if groups[w] == 1:
+                group_pc[w, g] = pc + 1
+            else:
+                ln.integer(x, s[0], regs, uni, memory.constants)
+                convergence[w, WARPSYNC_SLOT] = x[ln.first_active(active)] if s[0, 0] != NONE else np.uint32(0xFFFFFFFF)
+                group_wait[w, g] = WARPSYNC_SLOT
+                release_converged(w, convergence, group_pc, group_mask, group_wait, groups, exited)
+        elif op == BAR:
+            group_pc[w, g] = pc + 1
+            if count == 0:
+                continue
+            if groups[w] > 1:
+                fault[0] = BAD_DIVERGENCE
+                fault[1] = pc
+                return FAULT
+            registers.barrier[w] = s[0, 1]
+            state[w] = AT_BARRIER
+            return STOPPED
+        else:
+            fault[0] = UNKNOWN_OPERATION
+            fault[1] = pc
+            return FAULT

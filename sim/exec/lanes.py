@@ -1,0 +1,217 @@
+"""Registers of one warp as 32-lane arrays: reading operands, writing results, half-precision conversion (numba)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from sim.isa import opcodes as o
+from sim.isa.opcodes import Kind
+
+REG, UREG, PRED, UPRED = int(Kind.REG), int(Kind.UREG), int(Kind.PRED), int(Kind.UPRED)
+IMM, CONST, NONE = int(Kind.IMM), int(Kind.CONST), int(Kind.NONE)
+NEG, ABS, INV, H0, H1, WIDE = o.NEG, o.ABS, o.INV, o.H0, o.H1, o.WIDE
+RZ, URZ, PT = o.RZ, o.URZ, o.PT
+LANES = 32
+
+
+@njit(cache=True)
+def raw(out, slot, regs, uniform, constants):
+    """Read a 32-bit operand without its flags into ``out`` (uint32[32])."""
+    kind, value = slot[0], slot[1]
+    if kind == REG:
+        for lane in range(LANES):
+            out[lane] = regs[value, lane]
+        return
+    word = np.uint32(0)
+    if kind == UREG:
+        word = uniform[value]
+    elif kind == IMM:
+        word = np.uint32(value & 0xFFFFFFFF)
+    elif kind == CONST:
+        word = constants[value >> 2]
+    for lane in range(LANES):
+        out[lane] = word
+
+
+@njit(cache=True)
+def integer(out, slot, regs, uniform, constants):
+    """Read an integer operand; ``-`` is two's complement, ``~`` is bitwise not."""
+    raw(out, slot, regs, uniform, constants)
+    if slot[2] & NEG:
+        for lane in range(LANES):
+            out[lane] = np.uint32(0) - out[lane]
+    elif slot[2] & INV:
+        for lane in range(LANES):
+            out[lane] = ~out[lane]
+
+
+@njit(cache=True)
+def floating(out, slot, regs, uniform, constants):
+    """Read an FP32 operand as bits; ``|x|`` first, then ``-``."""
+    raw(out, slot, regs, uniform, constants)
+    if slot[2] & ABS:
+        for lane in range(LANES):
+            out[lane] &= np.uint32(0x7FFFFFFF)
+    if slot[2] & NEG:
+        for lane in range(LANES):
+            out[lane] ^= np.uint32(0x80000000)
+
+
+@njit(cache=True)
+def halves(out, slot, regs, uniform, constants):
+    """Read a packed-half operand as bits: half selection, then ``|x|``, then ``-``."""
+    raw(out, slot, regs, uniform, constants)
+    flags = slot[2]
+    for lane in range(LANES):
+        word = out[lane]
+        if flags & H0:
+            word = (word & np.uint32(0xFFFF)) | (word << np.uint32(16))
+        elif flags & H1:
+            word = (word >> np.uint32(16)) | (word & np.uint32(0xFFFF0000))
+        if flags & ABS:
+            word &= np.uint32(0x7FFF7FFF)
+        if flags & NEG:
+            word ^= np.uint32(0x80008000)
+        out[lane] = word
+
+
+@njit(cache=True)
+def wide(out, slot, regs, uniform, constants):
+    """Read a 64-bit operand (a register pair, or a zero-extended immediate) into uint64[32]."""
+    kind, value = slot[0], slot[1]
+    if kind == REG:
+        for lane in range(LANES):
+            high = np.uint64(0) if value == RZ else np.uint64(regs[value + 1, lane])
+            out[lane] = np.uint64(regs[value, lane]) | (high << np.uint64(32))
+    else:
+        word = np.uint64(0)
+        if kind == UREG and value != URZ:
+            word = np.uint64(uniform[value]) | (np.uint64(uniform[value + 1]) << np.uint64(32))
+        elif kind == IMM:
+            word = np.uint64(np.int64(np.int32(np.uint32(value & 0xFFFFFFFF))))
+        elif kind == CONST:
+            word = np.uint64(constants[value >> 2]) | (np.uint64(constants[(value >> 2) + 1]) << np.uint64(32))
+        for lane in range(LANES):
+            out[lane] = word
+    if slot[2] & NEG:
+        for lane in range(LANES):
+            out[lane] = np.uint64(0) - out[lane]
+
+
+@njit(cache=True)
+def predicate(out, slot, predicates, uniform_predicates):
+    """Read a predicate operand into uint8[32]; an absent one reads as false."""
+    kind, value = slot[0], slot[1]
+    flip = np.uint8(1) if slot[2] & INV else np.uint8(0)
+    if kind == PRED:
+        for lane in range(LANES):
+            out[lane] = predicates[value, lane] ^ flip
+    else:
+        bit = uniform_predicates[value] ^ flip if kind == UPRED else np.uint8(0)
+        for lane in range(LANES):
+            out[lane] = bit
+
+
+@njit(cache=True)
+def first_active(active):
+    """Return the lowest active lane (0 where there is none)."""
+    for lane in range(LANES):
+        if active[lane]:
+            return lane
+    return 0
+
+
+@njit(cache=True)
+def write(slot, value, active, regs, uniform):
+    """Write a 32-bit result to the active lanes of a general register, or to a uniform register."""
+    number = slot[1]
+    if slot[0] == REG:
+        if number != RZ:
+            for lane in range(LANES):
+                if active[lane]:
+                    regs[number, lane] = value[lane]
+    elif number != URZ:
+        uniform[number] = value[first_active(active)]
+
+
+@njit(cache=True)
+def write_wide(slot, value, active, regs, uniform):
+    """Write a 64-bit result to a register pair."""
+    number = slot[1]
+    if slot[0] == REG:
+        if number != RZ:
+            for lane in range(LANES):
+                if active[lane]:
+                    regs[number, lane] = np.uint32(value[lane] & np.uint64(0xFFFFFFFF))
+                    regs[number + 1, lane] = np.uint32(value[lane] >> np.uint64(32))
+    elif number != URZ:
+        lane = first_active(active)
+        uniform[number] = np.uint32(value[lane] & np.uint64(0xFFFFFFFF))
+        uniform[number + 1] = np.uint32(value[lane] >> np.uint64(32))
+
+
+@njit(cache=True)
+def write_predicate(slot, value, active, predicates, uniform_predicates):
+    """Write a predicate result (uint8[32]); PT, UPT and an absent destination swallow it."""
+    number = slot[1]
+    if number == PT or slot[0] == NONE:
+        return
+    if slot[0] == PRED:
+        for lane in range(LANES):
+            if active[lane]:
+                predicates[number, lane] = value[lane]
+    else:
+        uniform_predicates[number] = value[first_active(active)]
+
+
+@njit(cache=True)
+def half_to_float_bits(half):
+    """Convert FP16 bits (in a uint32) to FP32 bits, exactly."""
+    sign = (half & np.uint32(0x8000)) << np.uint32(16)
+    magnitude = half & np.uint32(0x7FFF)
+    if magnitude >= np.uint32(0x7C00):  # infinity, NaN
+        return sign | np.uint32(0x7F800000) | ((magnitude & np.uint32(0x3FF)) << np.uint32(13))
+    if magnitude >= np.uint32(0x400):
+        return sign | ((magnitude << np.uint32(13)) + np.uint32(0x38000000))
+    if magnitude == np.uint32(0):
+        return sign
+    exponent = np.uint32(113)
+    while not magnitude & np.uint32(0x400):
+        magnitude <<= np.uint32(1)
+        exponent -= np.uint32(1)
+    return sign | (exponent << np.uint32(23)) | ((magnitude & np.uint32(0x3FF)) << np.uint32(13))
+
+
+@njit(cache=True)
+def double_to_half_bits(value):
+    """Round an FP64 value to FP16 bits, ties to even."""
+    sign = np.uint32(0x8000) if math.copysign(1.0, value) < 0.0 else np.uint32(0)
+    magnitude = abs(value)
+    if magnitude != magnitude:
+        return np.uint32(0x7FFF)
+    if magnitude >= 65520.0:
+        return sign | np.uint32(0x7C00)
+    if magnitude < 6.103515625e-05:  # subnormal: units of 2^-24
+        return sign | np.uint32(_nearest_even(magnitude * 16777216.0))
+    exponent = 0
+    scaled = magnitude
+    while scaled >= 2.0:
+        scaled *= 0.5
+        exponent += 1
+    while scaled < 1.0:
+        scaled *= 2.0
+        exponent -= 1
+    mantissa = _nearest_even(scaled * 1024.0)  # 1024 .. 2048
+    return sign | np.uint32(((exponent + 15) << 10) + (mantissa - 1024))
+
+
+@njit(cache=True)
+def _nearest_even(value):
+    whole = np.int64(value)
+    rest = value - whole
+    if rest > 0.5 or (rest == 0.5 and whole & 1):
+        whole += 1
+    return whole

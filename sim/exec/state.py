@@ -1,0 +1,285 @@
+"""All that one CTA's execution holds: registers, memories, trace columns, and what loop folding remembers."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.exec.access import GLOBAL_BASE_HIGH, L1_SECTORS, find_pattern
+from sim.isa import opcodes as o
+from sim.isa.decode import shared_window
+from sim.isa.launch import BufferRef, CtaClass, Dim3, KernelLaunch
+from sim.isa.operands import bank_base
+
+Array = npt.NDArray[Any]
+GROUPS = 34  # divergent groups of a warp
+SCRATCH_WINDOW = 1 << 20  # bytes behind a buffer without data
+TRACE_COLUMNS = 8  # pc, lanes, pattern, lines, sectors, misses, taken, buffer
+PC, ACTIVE, PATTERN, LINES, SECTORS, MISSES, TAKEN, BUFFER = range(TRACE_COLUMNS)
+HEADERS = 4  # loops of a warp that are watched at a time
+RING = 32  # iterations remembered per loop
+MAX_PERIOD = 8
+RUNNING, AT_BARRIER, EXITED, AT_HEADER = range(4)
+
+
+class Registers(NamedTuple):
+    """Per-warp state. Shapes start with the number of warps."""
+
+    general: Array  # uint32 [W, 256, 32]
+    general_f: Array  # the same memory as float32
+    general_i: Array  # the same memory as int32
+    uniform: Array  # uint32 [W, 64]
+    predicates: Array  # uint8 [W, 8, 32]
+    uniform_predicates: Array  # uint8 [W, 8]
+    convergence: Array  # uint32 [W, 16] lanes each barrier waits for
+    group_pc: Array  # int64 [W, GROUPS]
+    group_mask: Array  # uint32 [W, GROUPS]
+    group_wait: Array  # int64 [W, GROUPS] convergence barrier a group is blocked on, -1 = none
+    groups: Array  # int64 [W]
+    exited: Array  # uint32 [W]
+    state: Array  # int64 [W]
+    barrier: Array  # int64 [W] number of the barrier the warp waits at
+    special: Array  # uint32 [W, 16, 32] special registers
+
+
+class Memory(NamedTuple):
+    """Shared, global and constant memory; every flat array also as 32-bit words."""
+
+    shared: Array
+    shared_words: Array
+    flat: Array
+    flat_words: Array
+    starts: Array  # int64 per buffer: where it lies in ``flat``
+    windows: Array  # int64: addresses wrap around after so many bytes
+    sizes: Array  # int64: bytes it has
+    constants: Array  # uint32
+    tags: Array  # int64: sectors that L1 has seen
+
+
+class Recorder(NamedTuple):
+    """Trace columns per warp, and the table of shared-access patterns."""
+
+    rows: Array  # int32 [W, capacity, TRACE_COLUMNS]
+    address: Array  # int64 [W, capacity] of the first active lane
+    count: Array  # int64 [W]
+    patterns: Array  # int32 [capacity, 34]
+    pattern_table: Array  # int64 hash table
+    pattern_count: Array  # int64 [1]
+    pattern_row: Array  # int32 [34] scratch
+    blocks: Array  # int64 scratch: distinct lines or sectors of one access
+
+
+class Folder(NamedTuple):
+    """What loop folding watches, per warp and loop header."""
+
+    header: Array  # int64 [W, HEADERS] pc of the loop's first instruction, -1 = free
+    iterations: Array  # int64 [W, HEADERS]
+    row: Array  # int64 [W, HEADERS, RING] trace row at which an iteration began
+    event: Array  # int64 [W, HEADERS, RING] decision at which it began
+    snapshot: Array  # uint32 [W, HEADERS, RING, 256, 32] general registers then (small rings only)
+    snapshot_uniform: Array  # uint32 [W, HEADERS, RING, 64]
+    events: Array  # int64 [W] decisions recorded
+    event_code: Array  # int32 [W, capacity]
+    event_difference: Array  # int64 [W, capacity, 32]
+    proposal: Array  # int64 [W, 3] header slot, period, periods that may be skipped
+    retry_at: Array  # int64 [W, HEADERS] no proposal before so many iterations
+    enabled: Array  # int64 [1]
+    folds: Array  # int64 [capacity, 6] warp, begin row, end row, extra, header slot, checked
+    fold_count: Array  # int64 [1]
+
+
+def build_registers(launch: KernelLaunch, cta: Dim3) -> Registers:
+    """Return the state of a CTA before its first instruction."""
+    warps = launch.warps
+    general = np.zeros((warps, 256, 32), np.uint32)
+    predicates = np.zeros((warps, 8, 32), np.uint8)
+    predicates[:, o.PT] = 1
+    uniform_predicates = np.zeros((warps, 8), np.uint8)
+    uniform_predicates[:, o.PT] = 1
+    lanes = np.arange(warps * 32).reshape(warps, 32) < launch.threads
+    masks = (lanes.astype(np.uint64) << np.arange(32, dtype=np.uint64)).sum(axis=1).astype(np.uint32)
+    group_mask = np.zeros((warps, GROUPS), np.uint32)
+    group_mask[:, 0] = masks
+    return Registers(
+        general,
+        general.view(np.float32),
+        general.view(np.int32),
+        np.zeros((warps, 64), np.uint32),
+        predicates,
+        uniform_predicates,
+        np.zeros((warps, 17), np.uint32),
+        np.zeros((warps, GROUPS), np.int64),
+        group_mask,
+        np.full((warps, GROUPS), -1, np.int64),
+        np.ones(warps, np.int64),
+        ~masks,
+        np.zeros(warps, np.int64),
+        np.zeros(warps, np.int64),
+        _special_registers(launch, cta),
+    )
+
+
+def _special_registers(launch: KernelLaunch, cta: Dim3) -> Array:
+    """Lay out the values of ``sim.isa.opcodes.SPECIAL_REGISTERS`` for every thread."""
+    thread = np.arange(launch.warps * 32, dtype=np.int64)
+    x, y, _ = launch.block
+    lane = thread % 32
+    values = np.zeros((16, len(thread)), np.int64)
+    values[0], values[1], values[2] = thread % x, thread // x % y, thread // (x * y)
+    values[3:6] = np.array(cta)[:, None]
+    values[6] = lane
+    values[8], values[9] = 1 << lane, (1 << lane) - 1
+    values[10] = values[8] | values[9]
+    values[11] = 0xFFFFFFFF & ~values[10]
+    values[12] = 0xFFFFFFFF & ~values[9]
+    values[13] = x
+    return np.ascontiguousarray(values.astype(np.uint32).reshape(16, launch.warps, 32).transpose(1, 0, 2))
+
+
+def build_memory(launch: KernelLaunch, cta_class: CtaClass) -> Memory:
+    """Lay out the memory image that a CTA of this class finds."""
+    window = shared_window(launch.program.target)
+    shared_bytes = window + launch.program.static_shared_bytes + launch.dynamic_shared_bytes
+    shared = np.zeros((shared_bytes + 15) // 16 * 16, np.uint8)
+    windows = np.array([_window(buffer.data, buffer.nbytes) for buffer in launch.buffers] or [16], np.int64)
+    starts = np.concatenate([[0], np.cumsum(windows)[:-1]]).astype(np.int64)
+    flat = np.zeros(int(windows.sum()), np.uint8)
+    for buffer, start in zip(launch.buffers, starts, strict=False):
+        if buffer.data is not None:
+            raw = np.ascontiguousarray(buffer.data).view(np.uint8).reshape(-1)
+            flat[start : start + len(raw)] = raw
+    names = {buffer.name: index for index, buffer in enumerate(launch.buffers)}
+    words = flat.view(np.uint32)
+    for (name, offset), value in cta_class.patches.items():
+        index = names[name]
+        words[(starts[index] + offset % windows[index]) // 4] = np.uint32(value & 0xFFFFFFFF)
+    sizes = np.array([buffer.nbytes for buffer in launch.buffers] or [0], np.int64)
+    return Memory(
+        shared, shared.view(np.uint32), flat, words, starts, windows, sizes, _constants(launch),
+        np.full(L1_SECTORS, -1, np.int64),
+    )  # fmt: skip
+
+
+def _window(data: Array | None, nbytes: int) -> int:
+    bytes_behind = nbytes if data is not None else min(nbytes, SCRATCH_WINDOW)
+    return max(256, (bytes_behind + 255) // 256 * 256)
+
+
+def buffer_address(index: int, offset: int = 0) -> int:
+    """Return the global address at which the executor puts a buffer."""
+    return ((GLOBAL_BASE_HIGH + index) << 32) + offset
+
+
+def _constants(launch: KernelLaunch) -> Array:
+    """Flatten the constant banks: block and grid sizes, stack pointer and arguments into bank 0."""
+    program = launch.program
+    banks = max([0, *program.constants]) + 1
+    flat = np.zeros(bank_base(banks), np.uint8)
+    for bank, data in program.constants.items():
+        flat[bank_base(bank) : bank_base(bank) + len(data)] = np.frombuffer(data, np.uint8)
+    flat[0:24].view(np.uint32)[:] = [*launch.block, *launch.grid]
+    flat[0x28:0x2C].view(np.uint32)[0] = 0xFFFDC0
+    names = {buffer.name: index for index, buffer in enumerate(launch.buffers)}
+    for param, value in zip(program.params, launch.args, strict=True):
+        if isinstance(value, BufferRef):
+            raw = np.array([buffer_address(names[value.name], value.offset_bytes)], np.uint64).view(np.uint8)
+        else:
+            raw = np.array([value]).view(np.uint8)
+        at = program.param_base + param.offset
+        flat[at : at + len(raw)] = raw
+    return flat.view(np.uint32)
+
+
+def build_recorder(warps: int, capacity: int, patterns: int) -> Recorder:
+    """Return empty trace columns."""
+    return Recorder(
+        np.zeros((warps, capacity, TRACE_COLUMNS), np.int32),
+        np.zeros((warps, capacity), np.int64),
+        np.zeros(warps, np.int64),
+        np.zeros((patterns, 34), np.int32),
+        np.full(4 * patterns, -1, np.int64),
+        np.zeros(1, np.int64),
+        np.zeros(34, np.int32),
+        np.zeros(128, np.int64),
+    )
+
+
+def grown(recorder: Recorder) -> Recorder:
+    """Return the same recording with twice the room."""
+    warps, capacity, _ = recorder.rows.shape
+    bigger = build_recorder(warps, 2 * capacity, 2 * len(recorder.patterns))
+    bigger.rows[:, :capacity] = recorder.rows
+    bigger.address[:, :capacity] = recorder.address
+    bigger.count[:] = recorder.count
+    for row in recorder.patterns[: int(recorder.pattern_count[0])]:
+        find_pattern(row, bigger.patterns, bigger.pattern_table, bigger.pattern_count)
+    return bigger
+
+
+class Scratch(NamedTuple):
+    """Working arrays of one warp instruction; names ending in f, bits and i alias their neighbours' memory."""
+
+    active: Array
+    p: Array
+    q: Array
+    t: Array
+    x: Array
+    y: Array
+    z: Array
+    xf: Array
+    yf: Array
+    zf: Array
+    w0: Array
+    address: Array
+    index: Array
+    second: Array
+    event: Array
+    difference: Array
+    a: Array
+    a_bits: Array
+    b: Array
+    b_bits: Array
+    acc: Array
+    ai: Array
+    bi: Array
+    acci: Array
+
+
+def build_scratch() -> Scratch:
+    """Return working arrays."""
+    lanes = [np.zeros(32, np.uint32) for _ in range(3)]
+    a, b = np.zeros((16, 16), np.float32), np.zeros((16, 8), np.float32)
+    return Scratch(
+        *(np.zeros(32, np.uint8) for _ in range(4)),
+        *lanes,
+        *(lane.view(np.float32) for lane in lanes),
+        np.zeros(32, np.uint64),
+        *(np.zeros(32, np.int64) for _ in range(3)),
+        np.zeros(1, np.int64),
+        np.zeros(32, np.int64),
+        a, a.view(np.uint32), b, b.view(np.uint32), np.zeros((16, 8), np.float32),
+        np.zeros((16, 32), np.int32), np.zeros((32, 8), np.int32), np.zeros((16, 8), np.int32),
+    )  # fmt: skip
+
+
+def build_folder(warps: int, enabled: bool) -> Folder:
+    """Return an empty memory of loops."""
+    events = 1 << 12
+    return Folder(
+        np.full((warps, HEADERS), -1, np.int64),
+        np.zeros((warps, HEADERS), np.int64),
+        np.zeros((warps, HEADERS, RING), np.int64),
+        np.zeros((warps, HEADERS, RING), np.int64),
+        np.zeros((warps, HEADERS, RING, 256, 32) if enabled else (1, 1, 1, 1, 1), np.uint32),
+        np.zeros((warps, HEADERS, RING, 64), np.uint32),
+        np.zeros(warps, np.int64),
+        np.zeros((warps, events), np.int32),
+        np.zeros((warps, events, 32), np.int64),
+        np.full((warps, 3), -1, np.int64),
+        np.zeros((warps, HEADERS), np.int64),
+        np.array([1 if enabled else 0], np.int64),
+        np.zeros((256, 6), np.int64),
+        np.zeros(1, np.int64),
+    )
