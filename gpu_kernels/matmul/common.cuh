@@ -41,7 +41,7 @@ __device__ __forceinline__ unsigned shared_address(const void* pointer) {
 __device__ __forceinline__ void copy16(unsigned to, const void* from, bool issue, bool valid) {
     asm volatile(
         "{ .reg .pred p; setp.ne.b32 p, %2, 0;\n"
-        "@p cp.async.cg.shared.global [%0], [%1], 16, %3; }\n" ::"r"(to),
+        "@p cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %3; }\n" ::"r"(to),
         "l"(from), "r"(static_cast<int>(issue)), "r"(valid ? 16 : 0));
 }
 

@@ -15,7 +15,8 @@
 //            the scale of its row twice, as the half pair the multiplication needs.
 // Algorithm  A ring of STAGES stages of BLOCKS 64-column blocks, filled by cp.async; registers are loaded one k16 step ahead.
 // Split K    grid.z slices of whole stages; see reduce_slices.
-// Arguments  group_inverse: ceil(2^31 / (group / 64)), so that block * group_inverse >> 31 is the row of the scales.
+// Arguments  group_inverse: ceil(2^31 / (group / 64)), so that block * group_inverse >> 31 is the row of the scales;
+//            0 where one row serves all of K. workspace, counters: as in the FP16 kernel.
 
 #include "/tcsim/matmul/common.cuh"
 
@@ -66,11 +67,11 @@ struct WeightCopy {
 // Copies the scales of a stage: [BLOCKS][BN], one row per block whatever the group.
 struct ScaleCopy {
     const half_bits* source;  // this thread's chunk of row 0
-    int block, blocks, n;
-    unsigned group_inverse;
+    unsigned block, blocks, n, group_inverse;
     bool active, valid;
 
-    __device__ __forceinline__ ScaleCopy(const half_bits* s, int first_output, int n_, int k, int first_block, unsigned inverse) {
+    __device__ __forceinline__ ScaleCopy(const half_bits* s, int first_output, int n_, int k, int first_block,
+                                         unsigned inverse) {
         const int column = first_output + threadIdx.x % (BN / 8) * 8;
         source = s + column;
         block = first_block + threadIdx.x / (BN / 8);
@@ -82,8 +83,8 @@ struct ScaleCopy {
     }
 
     __device__ __forceinline__ void issue(unsigned to, bool enabled) const {
-        const int row = static_cast<int>(static_cast<unsigned long long>(block) * group_inverse >> 31);
-        copy16(to + threadIdx.x * 16, source + static_cast<long long>(row) * n, enabled && active, valid && block < blocks);
+        const unsigned row = static_cast<unsigned long long>(block) * group_inverse >> 31;
+        copy16(to + threadIdx.x * 16, source + row * n, enabled && active, valid && block < blocks);
     }
 
     __device__ __forceinline__ void advance() { block += BLOCKS; }
@@ -177,7 +178,8 @@ __device__ __forceinline__ void clear(Accumulators& acc) {
 }
 
 // total += acc * scale of the row, in fp32
-__device__ __forceinline__ void scale_and_add(Accumulators& total, const Accumulators& acc, const float (&scale)[N_FRAGMENTS][2]) {
+__device__ __forceinline__ void scale_and_add(Accumulators& total, const Accumulators& acc,
+                                              const float (&scale)[N_FRAGMENTS][2]) {
 #pragma unroll
     for (int i = 0; i < N_FRAGMENTS; ++i)
 #pragma unroll

@@ -23,9 +23,9 @@ KERNEL = "w4a16_matmul"
 MULTIPLE_N = 16  # one packing block
 HALF_BYTES = 2
 INVERSE_BITS = 31  # the kernel computes block / blocks_per_group as block * inverse >> 31
-# Up to so many tokens per warp the scale goes to the accumulators (4 FFMA per fragment and 64 columns), above to the
-# weights (16 HMUL2 per 16 outputs and 64 columns).
-ACCUMULATOR_SCALES_UP_TO = 32
+# Up to so many tokens per warp the scale goes to the accumulators (4 FFMA per 8 tokens, 16 outputs and 64 columns),
+# above to the weights (16 HMUL2 per 16 outputs and 64 columns, and no second set of accumulators).
+ACCUMULATOR_SCALES_UP_TO = 16
 
 
 def _tile(tokens: int, outputs: int, warps: tuple[int, int], stages: int, blocks: int, ctas_per_sm: int) -> Tile:
@@ -43,7 +43,7 @@ TILES = {
         _tile(16, 128, (1, 4), 4, 2, 4),
         _tile(16, 256, (1, 8), 4, 2, 2),
         _tile(32, 128, (1, 4), 4, 2, 3),
-        _tile(32, 256, (1, 8), 4, 2, 1),
+        _tile(32, 256, (1, 8), 4, 2, 2),
         _tile(64, 128, (1, 4), 4, 2, 2),
         _tile(64, 256, (1, 4), 4, 1, 1),
         _tile(128, 128, (2, 2), 4, 1, 2),
@@ -61,7 +61,7 @@ def launch(
     check_sizes(SCHEME, m, n, k, MULTIPLE_N, BLOCK_K)
     group = _group(k, options)
     chosen = TILES[tile]
-    inverse = -(-(1 << INVERSE_BITS) // (group // BLOCK_K))
+    inverse = _group_inverse(n, k, group)
     return build_launch(
         SCHEME,
         lambda program, resident: Problem(m, n, k, chosen, choose_splits(m, n, k, chosen, gpu, resident)),
@@ -86,3 +86,13 @@ def _group(k: int, options: Options) -> int:
         allowed = f"a multiple of {BLOCK_K} that divides K = {k}, or -1"
         raise ConfigError("", f"{SCHEME}: group_size: got {size}, allowed: {allowed}")
     return group
+
+
+def _group_inverse(n: int, k: int, group: int) -> int:
+    """Return what the kernel multiplies a block's number by to find its row of scales; 0: there is one row."""
+    blocks, blocks_per_group = k // BLOCK_K, group // BLOCK_K
+    if blocks == blocks_per_group:
+        return 0
+    if blocks * blocks_per_group >= 1 << INVERSE_BITS or n * (k // group) >= 1 << 32:
+        raise ConfigError("", f"{SCHEME}: got N = {n}, K = {k}, allowed: fewer scales, the kernel counts them in 32 bits")
+    return -(-(1 << INVERSE_BITS) // blocks_per_group)
