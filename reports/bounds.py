@@ -6,12 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
 from reports import style
-from reports.naming import bound_words, layer_name, m_range, machine_name, scheme_names, unique
+from reports.naming import bound_words, layer_name, m_range, machine_name, plain, scheme_names, unique
 from reports.output import save_figure, write_csv
+from sim.errors import unknown
 from sim.results import RunResult
 
 NAME = "bounds"
@@ -25,7 +27,7 @@ COLUMNS = ("machine", "scheme", "layer", "m", "time_us", "bound_by", "speed_up",
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a row; ``speed_up`` is the time on the first machine over the time here, NaN if that did not run."""
+    """One run of a row; ``speed_up`` is the first machine's time over the time here, else NaN."""
 
     m: int
     time_us: float
@@ -65,12 +67,16 @@ class BoundRow:
     @property
     def text(self) -> str:
         """Say it shortly: ``M 1-64 DRAM, M 128-256 tensor core``."""
-        return ", ".join(f"M {m_range(span.first_m, span.last_m)} {bound_words(span.bound_by)}" for span in self.spans)
+        return ", ".join(
+            f"M {m_range(span.first_m, span.last_m)} {bound_words(span.bound_by)}" for span in self.spans
+        )
 
     @property
     def sentence(self) -> str:
         """Say it as a sentence."""
-        parts = [f"by {_article(span.bound_by)} at M = {m_range(span.first_m, span.last_m)}" for span in self.spans]
+        parts = [
+            f"by {_article(span.bound_by)} at M = {m_range(span.first_m, span.last_m)}" for span in self.spans
+        ]
         listed = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
         return f"On {self.machine}, {self.scheme} {self.layer} is bound {listed}."
 
@@ -91,10 +97,17 @@ class SpeedUp:
         told = [f"{_factor(*span[2:])} {self._where(span[0], span[1])}" for span in self.spans]
         return f"{self.machine}: {', '.join(told)}"
 
+    @property
+    def short(self) -> str:
+        """Say it without the machine and in fewer words."""
+        return self.text.removeprefix(f"{self.machine}: ").replace("x faster", "x")
+
     def _where(self, first: int, last: int) -> str:
         if (first, last) == (self.first_m, self.last_m) and first != last:
             return "at every M"
-        return f"at M <= {last}" if first == self.first_m and first != last else f"at M = {m_range(first, last)}"
+        return (
+            f"at M <= {last}" if first == self.first_m and first != last else f"at M = {m_range(first, last)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,7 @@ def collect(results: Sequence[RunResult]) -> Bounds:
 
 
 def bound_table(results: Sequence[RunResult]) -> tuple[BoundRow, ...]:
-    """Return a row per machine, scheme and layer, in the order of the results; of equal runs the fastest counts."""
+    """Return a row per machine, scheme and layer, in the results' order; of equal runs the fastest counts."""
     runs = _fastest(results)
     base = next(iter(runs), ("",))[0]
     rows: dict[tuple[str, str, str], list[Cell]] = {}
@@ -124,10 +137,12 @@ def bound_table(results: Sequence[RunResult]) -> tuple[BoundRow, ...]:
 def speed_ups(results: Sequence[RunResult], base: str = "", scheme: str = "") -> tuple[SpeedUp, ...]:
     """Compare each machine with ``base`` (the first one if empty): geometric means over layers and schemes.
 
-    ``scheme`` keeps to that one of ``scheme_names``. A machine without a common run with the base is left out.
+    ``scheme`` keeps to that one of ``scheme_names``. A machine without a run in common is left out.
     """
     runs = {key: run for key, run in _fastest(results).items() if scheme in ("", key[1])}
     machines = unique(key[0] for key in runs)
+    if base and base not in machines:
+        raise unknown("machine", base, machines)
     reference = base or next(iter(machines), "")
     compared = ((machine, _by_size(runs, machine, reference)) for machine in machines if machine != reference)
     return tuple(_speed_up(machine, reference, factors) for machine, factors in compared if factors)
@@ -161,7 +176,7 @@ def _speed_up(machine: str, base: str, factors: dict[int, float]) -> SpeedUp:
     groups = [[m] for m in factors]
     while len(groups) > 1:
         means = [_mean(factors, group) for group in groups]
-        gaps = [abs(math.log(after / before)) for before, after in zip(means[:-1], means[1:], strict=True)]
+        gaps = [abs(math.log(after / before)) for before, after in pairwise(means)]
         closest = gaps.index(min(gaps))
         if len(groups) <= _MAX_SPANS and gaps[closest] > _ALIKE:
             break
@@ -184,7 +199,7 @@ def _factor(low: float, mean: float, high: float) -> str:
     if abs(mean - 1) <= _UNCHANGED and high - low <= 4 * _UNCHANGED:
         return "unchanged"
     if high > 1.1 * low:
-        return f"{low:.2f}-{high:.2f}x as fast"
+        return f"{low:.2f}-{high:.2f}x {'faster' if mean > 1 else 'as fast'}"
     return f"{mean:.2f}x faster" if mean > 1 else f"{1 / mean:.2f}x slower"
 
 
@@ -194,10 +209,13 @@ def _article(bound: str) -> str:
 
 
 def finding(rows: Sequence[BoundRow]) -> str:
-    """Say which bounds the runs have, by share."""
-    counts = Counter(cell.bound_by for row in rows for cell in row.cells)
-    shares = [f"{bound_words(bound)} {100 * count / counts.total():.0f} %" for bound, count in counts.most_common()]
-    return f"What bounds the {counts.total()} runs: {', '.join(shares)}"
+    """Say which bounds the runs on the first machine have, by share."""
+    first = rows[0].machine
+    counts = Counter(cell.bound_by for row in rows for cell in row.cells if row.machine == first)
+    shares = [
+        f"{bound_words(bound)} {100 * count / counts.total():.0f} %" for bound, count in counts.most_common()
+    ]
+    return f"What bounds the {counts.total()} runs on {plain(first, 30)}: {', '.join(shares)}"
 
 
 def render(data: Bounds, out_dir: Path) -> list[Path]:
@@ -212,5 +230,14 @@ def render(data: Bounds, out_dir: Path) -> list[Path]:
 def _rows(data: Bounds) -> Iterator[dict[str, object]]:
     for row in data.rows:
         for cell in row.cells:
-            values = (row.machine, row.scheme, row.layer, cell.m, cell.time_us, cell.bound_by, cell.speed_up, row.sentence)
+            values = (
+                row.machine,
+                row.scheme,
+                row.layer,
+                cell.m,
+                cell.time_us,
+                cell.bound_by,
+                cell.speed_up,
+                row.sentence,
+            )
             yield dict(zip(COLUMNS, values, strict=True))

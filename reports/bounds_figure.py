@@ -28,19 +28,22 @@ def draw(data: Bounds) -> Figure:
     columns = 1 if len(shown) == 1 else 2
     lines = -(-len(shown) // columns)
     width, height = (style.WIDTH_INCHES - _SIDE - 0.1) / columns, _ROW * len(names) + 0.62
-    figure = style.new_figure(_TOP + lines * height + 0.3)
-    style.headline(figure, finding(data.rows), _note(data, len(names)) + style.left_out(len(machines) - len(shown)))
+    figure = style.new_figure(_TOP + lines * height + 0.16)
+    style.headline(
+        figure, finding(data.rows), _note(data, len(names)) + style.left_out(len(machines) - len(shown))
+    )
     words = {speed_up.machine: speed_up for speed_up in data.speed_ups}
     for number, machine in enumerate(shown):
         column, line = number % columns, number // columns
-        axes = style.inset(figure, _SIDE + column * width, _TOP + line * height + 0.4, width - 0.15, height - 0.62)
+        axes = style.inset(
+            figure, _SIDE + column * width, _TOP + line * height + 0.4, width - 0.15, height - 0.62
+        )
         _draw_panel(axes, [row for row in data.rows if row.machine == machine], names, sizes)
         axes.set_title(plain(machine, 60), pad=14)
-        text = words[machine].text.split(": ", 1)[1] if machine in words else _base_note(data)
-        axes.text(0, 1, plain(text, 88 if columns == 2 else 150), transform=axes.transAxes, size=style.SMALL_POINTS,
-                  color=style.MUTED, va="bottom")  # fmt: skip
+        text = f"speed-up: {words[machine].short}" if machine in words else _base_note(data)
+        style.panel_note(axes, plain(text, 80 if columns == 2 else 150))
         axes.tick_params(labelleft=column == 0)
-    figure.text(0.5, 0.06 / figure.get_figheight(), "M", ha="center", size=style.TEXT_POINTS)
+    figure.text(0.5, 0.07 / figure.get_figheight(), "M", ha="center", size=style.TEXT_POINTS)
     _draw_legend(figure, data.rows)
     return figure
 
@@ -59,10 +62,12 @@ def _note(data: Bounds, rows: int) -> str:
 
 
 def _base_note(data: Bounds) -> str:
-    return "the machine that the others are compared with" if data.speed_ups else ""
+    return "the machine that speed-ups refer to" if data.speed_ups else ""
 
 
-def _draw_panel(axes: Axes, rows: Sequence[BoundRow], names: Sequence[tuple[str, str]], sizes: Sequence[int]) -> None:
+def _draw_panel(
+    axes: Axes, rows: Sequence[BoundRow], names: Sequence[tuple[str, str]], sizes: Sequence[int]
+) -> None:
     for row in rows:
         if (row.scheme, row.layer) in names:
             _draw_row(axes, row, names.index((row.scheme, row.layer)), sizes)
@@ -82,7 +87,9 @@ def _draw_row(axes: Axes, row: BoundRow, y: int, sizes: Sequence[int]) -> None:
         if cell.m in sizes:
             x = sizes.index(cell.m)
             colour = style.BOUND_COLOURS.get(cell.bound_by, _OTHER)
-            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white", linewidth=0.8))
+            axes.add_patch(
+                Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white", linewidth=0.8)
+            )
             axes.text(x, y, _three_digits(cell.time_us), ha="center", va="center_baseline", size=6.8)
 
 
@@ -96,7 +103,19 @@ def _draw_legend(figure: Figure, rows: Sequence[BoundRow]) -> None:
     from matplotlib.patches import Patch
 
     present = {cell.bound_by for row in rows for cell in row.cells}
-    order = [*(bound for bound in style.BOUND_COLOURS if bound in present), *sorted(present - set(style.BOUND_COLOURS))]
-    handles = [Patch(color=style.BOUND_COLOURS.get(bound, _OTHER), label=bound_words(bound)) for bound in order]
+    order = [
+        *(bound for bound in style.BOUND_COLOURS if bound in present),
+        *sorted(present - set(style.BOUND_COLOURS)),
+    ]
+    handles = [
+        Patch(color=style.BOUND_COLOURS.get(bound, _OTHER), label=bound_words(bound)) for bound in order
+    ]
     top = 1 - 0.56 / figure.get_figheight()
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.003, top), ncols=7, handlelength=1.2, handletextpad=0.5)
+    figure.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0.003, top),
+        ncols=7,
+        handlelength=1.2,
+        handletextpad=0.5,
+    )

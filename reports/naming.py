@@ -69,5 +69,7 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
 
 def plain(text: str, limit: int = 0) -> str:
     """Return text that every font can draw on one line, cut to ``limit`` characters (0 = no limit)."""
-    known = "".join(char if char.isprintable() and ord(char) < 0x250 else "?" for char in " ".join(text.split()))
+    known = "".join(
+        char if char.isprintable() and ord(char) < 0x250 else "?" for char in " ".join(text.split())
+    )
     return known if not limit or len(known) <= limit else known[: limit - 3].rstrip() + "..."

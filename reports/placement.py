@@ -61,11 +61,13 @@ class Placed:
     distance: float
 
 
-def place(labels: Sequence[Label], drawn: Points, area: Box, taken: Sequence[Box] = ()) -> list[Placed | None]:
+def place(
+    labels: Sequence[Label], drawn: Points, area: Box, taken: Sequence[Box] = ()
+) -> list[Placed | None]:
     """Place labels in turn, each where it costs least; None where there is no room for one.
 
-    ``drawn`` samples everything a label should keep off, about a point per pixel of line; a label never overlaps
-    ``taken`` nor the labels before it, and never leaves ``area``. A leader counts what it crosses, too.
+    ``drawn`` samples everything a label should keep off, about a point per pixel of line; a label never
+    overlaps ``taken`` nor the labels before it, and never leaves ``area``.
     """
     occupied = list(taken)
     placed: list[Placed | None] = []
@@ -88,7 +90,7 @@ def _cost(option: Placed, drawn: Points) -> float:
 
 
 def _candidates(label: Label) -> Iterator[Placed]:
-    """Yield boxes around each anchor, near ones first; the box's nearest edge or corner is at the distance."""
+    """Yield boxes around each anchor, near ones first, their nearest edge or corner at the distance."""
     for anchor_x, anchor_y in label.anchors:
         distance = label.gap
         while distance <= label.reach:

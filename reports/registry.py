@@ -31,7 +31,9 @@ class Report(Protocol):
 @cache
 def available() -> MappingProxyType[str, Report]:
     """Return all reports by name, sorted."""
-    modules = [importlib.import_module(f"reports.{info.name}") for info in pkgutil.iter_modules(reports.__path__)]
+    modules = [
+        importlib.import_module(f"reports.{info.name}") for info in pkgutil.iter_modules(reports.__path__)
+    ]
     found = {module.NAME: cast(Report, module) for module in modules if hasattr(module, "NAME")}
     return MappingProxyType(dict(sorted(found.items())))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,17 @@ ROOFS = {
     "tensor_tflops": ("tensor peak", True),
     "mma_tflops": ("mma.sync", True),
 }
-COLUMNS = ("machine", "scheme", "layer", "m", "flop_per_byte", "tflops", "roof_tflops", "percent_of_roof", "bound_by")
+COLUMNS = (
+    "machine",
+    "scheme",
+    "layer",
+    "m",
+    "flop_per_byte",
+    "tflops",
+    "roof_tflops",
+    "percent_of_roof",
+    "bound_by",
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,11 @@ class Roof:
     @property
     def text(self) -> str:
         """Name and value for the reader."""
-        return f"{ROOFS[self.key][0]} {self.value:.0f} TFLOP/s" if self.flat else f"{ROOFS[self.key][0]} {_bandwidth(self.value)}"
+        return (
+            f"{ROOFS[self.key][0]} {self.value:.0f} TFLOP/s"
+            if self.flat
+            else f"{ROOFS[self.key][0]} {_bandwidth(self.value)}"
+        )
 
     def at(self, intensity: float) -> float:
         """Return TFLOP/s allowed at an intensity in flop per byte."""
@@ -92,7 +107,10 @@ class Roofline:
 
 def collect(results: Sequence[RunResult]) -> Roofline:
     """Sort the runs into machines and lines; of equal runs the fastest counts."""
-    named = [(machine_name(result), scheme, result) for result, scheme in zip(results, scheme_names(results), strict=True)]
+    named = [
+        (machine_name(result), scheme, result)
+        for result, scheme in zip(results, scheme_names(results), strict=True)
+    ]
     panels = tuple(
         _panel(machine, [(scheme, result) for name, scheme, result in named if name == machine])
         for machine in unique(name for name, _, _ in named)
@@ -109,13 +127,15 @@ def _panel(machine: str, runs: Sequence[tuple[str, RunResult]]) -> Panel:
     lines: dict[tuple[str, str], list[RunResult]] = {}
     for scheme, result in runs:
         lines.setdefault((layer_name(result), scheme), []).append(result)
-    return Panel(machine, roofs, tuple(Line(layer, scheme, _points(line)) for (layer, scheme), line in lines.items()))
+    return Panel(
+        machine, roofs, tuple(Line(layer, scheme, _points(line)) for (layer, scheme), line in lines.items())
+    )
 
 
 def _points(line: Sequence[RunResult]) -> tuple[Point, ...]:
     fastest: dict[int, RunResult] = {}
     for result in sorted(line, key=lambda result: (result.m, result.time_us)):
-        if result.time_us > 0 and result.compulsory_bytes > 0 and result.flops > 0:
+        if 0 < result.time_us < math.inf and result.compulsory_bytes > 0 and result.flops > 0:
             fastest.setdefault(result.m, result)
     return tuple(map(_point, fastest.values()))
 
@@ -127,11 +147,13 @@ def _point(result: RunResult) -> Point:
         for key in ("dram_gb_per_s", "tensor_tflops")
         if result.roofs.get(key, 0) > 0
     ]
-    return Point(result.m, intensity, result.flops / result.time_us / 1e6, min(limits, default=0.0), result.bound_by)
+    return Point(
+        result.m, intensity, result.flops / result.time_us / 1e6, min(limits, default=0.0), result.bound_by
+    )
 
 
 def reached(panel: Panel) -> dict[int, dict[str, float]]:
-    """Return, at the smallest and the largest M, each scheme's median share of the roof over the layers, in percent."""
+    """Return each scheme's median percentage of the roof over the layers, at both ends of M."""
     sizes = sorted({point.m for line in panel.lines for point in line.points})
     found: dict[int, dict[str, float]] = {}
     for m in unique(sizes[:1] + sizes[-1:]):
@@ -145,7 +167,7 @@ def reached(panel: Panel) -> dict[int, dict[str, float]]:
 
 
 def finding(panel: Panel, each: bool = False) -> str:
-    """Say how much of its roof this machine reaches; ``each`` names every scheme rather than give the range."""
+    """Say how much of its roof this machine reaches; ``each`` tells every scheme, not the range."""
     parts = [f"{_shares(shares, each)} at M = {m}" for m, shares in reached(panel).items()]
     return ", ".join([parts[0].replace(" at M", " of the roof at M"), *parts[1:]]) if parts else ""
 
@@ -176,5 +198,13 @@ def _rows(data: Roofline) -> Iterator[dict[str, object]]:
     for panel in data.panels:
         for line in panel.lines:
             for point in line.points:
-                values = (panel.machine, line.scheme, line.layer, point.m, point.intensity, point.tflops, point.roof_tflops)
+                values = (
+                    panel.machine,
+                    line.scheme,
+                    line.layer,
+                    point.m,
+                    point.intensity,
+                    point.tflops,
+                    point.roof_tflops,
+                )
                 yield dict(zip(COLUMNS, (*values, point.percent, point.bound_by), strict=True))

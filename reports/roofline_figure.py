@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NOTE = (
-    "Intensity counts compulsory bytes only: every operand and result moved once. The L2 and shared-memory roofs count each byte once, too;\n"
-    "what is read again lowers them. Percentages: median over the layers, of the lower of DRAM roof and tensor peak. Grey numbers are M."
+    "Intensity counts compulsory bytes only: every operand and result moved once. "
+    "The L2 and shared-memory roofs count each byte once, too;\n"
+    "what is read again lowers them. Percentages: median over the layers, of the lower of DRAM roof and "
+    "tensor peak. Grey numbers are M."
 )
 _TOP, _SIDE = 0.88, 0.6  # inches above and left of the panels
 
@@ -36,7 +39,9 @@ def draw(data: Roofline) -> Figure:
     limits = _limits(data)
     for number, panel in enumerate(panels):
         column, row = number % columns, number // columns
-        axes = style.inset(figure, _SIDE + column * width, _TOP + row * height + 0.38, width - 0.14, height - 0.62)
+        axes = style.inset(
+            figure, _SIDE + column * width, _TOP + row * height + 0.38, width - 0.14, height - 0.62
+        )
         _draw_panel(axes, panel, data, limits, large=columns <= 2)
         axes.tick_params(labelleft=column == 0, labelbottom=number + columns >= len(panels))
     _axis_names(figure, legend)
@@ -62,7 +67,9 @@ def _draw_panel(axes: Axes, panel: Panel, data: Roofline, limits: tuple[float, .
     axes.set(xscale="log", yscale="log", xlim=limits[:2], ylim=limits[2:])
     axes.set_title(plain(panel.machine, 60), pad=14 if large else 12)
     note = finding(panel, each=large and len(data.schemes) <= 3)
-    axes.text(0, 1.015, plain(note, 110), transform=axes.transAxes, size=style.SMALL_POINTS, color=style.MUTED)
+    axes.text(
+        0, 1.015, plain(note, 110), transform=axes.transAxes, size=style.SMALL_POINTS, color=style.MUTED
+    )
     axes.grid(True, which="major", color="#eeeeee", linewidth=0.6)
     style.plain_log_ticks(axes)
     drawn = [_draw_roof(axes, roof, panel) for roof in panel.roofs]
@@ -85,7 +92,13 @@ def _draw_roof(axes: Axes, roof: Roof, panel: Panel) -> Any:
         high = min(high, 1000 * max(flat) / roof.value)
     strong = roof.key in ("dram_gb_per_s", "tensor_tflops")
     x, y = [low, high], [roof.at(low), roof.at(high)]
-    axes.plot(x, y, color=style.INK if strong else style.MUTED, linewidth=1.3 if strong else 0.8, linestyle="-" if strong else (0, (5, 3)))
+    axes.plot(
+        x,
+        y,
+        color=style.INK if strong else style.MUTED,
+        linewidth=1.3 if strong else 0.8,
+        linestyle="-" if strong else (0, (5, 3)),
+    )
     return _pixels(axes, x, y)
 
 
@@ -95,7 +108,7 @@ def _pixels(axes: Axes, x: list[float], y: list[float]) -> Any:
         return np.empty((0, 2))
     corners = axes.transData.transform(np.column_stack([x, y]))
     pieces = [corners[:1]]
-    for start, end in zip(corners[:-1], corners[1:], strict=True):
+    for start, end in pairwise(corners):
         steps = max(2, int(np.hypot(*(end - start))))
         pieces.append(start + (end - start) * np.linspace(0, 1, steps)[1:, None])
     return np.concatenate(pieces)
@@ -103,7 +116,13 @@ def _pixels(axes: Axes, x: list[float], y: list[float]) -> Any:
 
 def _axis_names(figure: Figure, legend: float) -> None:
     height = figure.get_figheight()
-    figure.text(0.5, (legend + 0.2) / height, "arithmetic intensity (flop per compulsory byte)", ha="center", size=style.TEXT_POINTS)
+    figure.text(
+        0.5,
+        (legend + 0.2) / height,
+        "arithmetic intensity (flop per compulsory byte)",
+        ha="center",
+        size=style.TEXT_POINTS,
+    )
     figure.text(0.008, 0.5, "achieved TFLOP/s", va="center", rotation=90, size=style.TEXT_POINTS)
 
 
@@ -125,11 +144,21 @@ def _draw_legends(figure: Figure, data: Roofline) -> None:
         for layer, look in zip(data.layers, looks, strict=False)
     ]
     schemes = [
-        Line2D([], [], color=style.MUTED, linestyle="", marker=look["marker"], markersize=5, label=plain(scheme, 60))
+        Line2D(
+            [],
+            [],
+            color=style.MUTED,
+            linestyle="",
+            marker=look["marker"],
+            markersize=5,
+            label=plain(scheme, 60),
+        )
         for scheme, look in zip(data.schemes, looks, strict=False)
     ]
     above = 0.2 * _legend_rows(data.schemes) / figure.get_figheight()
     spacing = {"borderaxespad": 0.1, "columnspacing": 1.6, "handletextpad": 0.5}
     columns = _legend_columns(data.layers), _legend_columns(data.schemes)
-    figure.legend(handles=layers, loc="lower center", bbox_to_anchor=(0.5, above), ncols=columns[0], **spacing)
+    figure.legend(
+        handles=layers, loc="lower center", bbox_to_anchor=(0.5, above), ncols=columns[0], **spacing
+    )
     figure.legend(handles=schemes, loc="lower center", ncols=columns[1], **spacing)

@@ -1,4 +1,4 @@
-"""Writes the names into a roofline panel: along the roofs, M beside its points, layers beside the lines' ends."""
+"""Writes the names into a roofline panel: along the roofs, M beside its points, layers at the lines' ends."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 _LINE_PIXELS = 18.0  # height of a row of small text
 _CHARACTER_PIXELS = 10.6  # width of a digit of small text; most letters are narrower
 
-_ON_WHITE: dict[str, Any] = {"color": style.INK, "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.2}}
+_ON_WHITE: dict[str, Any] = {
+    "color": style.INK,
+    "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.2},
+}
 
 Spot = tuple[float, float]
 
 
 def write_labels(axes: Axes, panel: Panel, data: Roofline, drawn: Any, large: bool) -> None:
-    """Name the roofs, then, in a large panel, the layers, then M; ``drawn`` [n, 2] are the pixels to keep off."""
+    """Name the roofs, then, in a large panel, the layers, then M; ``drawn`` [n, 2]: pixels to keep off."""
     edges = axes.get_window_extent()
     area = Box(edges.x0, edges.y0, edges.x1, edges.y1)
     taken: list[Box] = []
@@ -69,7 +72,9 @@ def _along_slope(axes: Axes, text: str, roof: Roof, taken: list[Box]) -> list[Bo
         if not any(box.overlaps(other) for box in boxes for other in taken):
             break
     angle = math.degrees(math.atan2(along[1], along[0]))
-    _write(axes, text, tuple(spot), ha="left", va="bottom", rotation=angle, rotation_mode="anchor", **_ON_WHITE)
+    _write(
+        axes, text, tuple(spot), ha="left", va="bottom", rotation=angle, rotation_mode="anchor", **_ON_WHITE
+    )
     return boxes
 
 
@@ -93,15 +98,19 @@ def _name_sizes(
             names.append(f"M={m}" if m == sizes[0] else str(m))
             spots = axes.transData.transform([(x, y) for y, x in (column[0], column[-1])])
             anchors = tuple((float(x), float(y)) for x, y in spots)
-            labels.append(Label(_width(names[-1]) - 2, _LINE_PIXELS - 3, anchors, gap=9.0, reach=26.0, tolerance=50.0))
+            labels.append(
+                Label(_width(names[-1]) - 2, _LINE_PIXELS - 3, anchors, gap=9.0, reach=26.0, tolerance=50.0)
+            )
     placed = place(labels, drawn, area, taken)
     for name, spot in zip(names, placed, strict=True):
         if spot:
             _write(axes, name, _centre(spot.box), ha="center", va="center", color=style.MUTED)
 
 
-def _name_lines(axes: Axes, panel: Panel, data: Roofline, drawn: Any, area: Box, taken: list[Box]) -> tuple[list[Box], Any]:
-    """Write a block per scheme, its layers in the order of their lines, beside the lines' first or last points.
+def _name_lines(
+    axes: Axes, panel: Panel, data: Roofline, drawn: Any, area: Box, taken: list[Box]
+) -> tuple[list[Box], Any]:
+    """Write a block per scheme, its layers in the order of their lines, at the lines' first or last points.
 
     Return the room the blocks take and the pixels of their leaders.
     """
@@ -120,7 +129,7 @@ def _name_lines(axes: Axes, panel: Panel, data: Roofline, drawn: Any, area: Box,
 
 
 def _block(axes: Axes, name: str, lines: list[Line]) -> Label:
-    """Return the label of a scheme's block; it may stand at the lowest first point or the outermost last one."""
+    """Return the label of a scheme's block; it stands at the lowest first or the outermost last point."""
     starts, ends = _ends(axes, lines, 0), _ends(axes, lines, -1)
     anchors = (min(starts, key=lambda spot: spot[1]), max(ends))
     width = max(_width(text) for text in (name, *(line.layer for line in lines))) + 8
@@ -135,7 +144,7 @@ def _ends(axes: Axes, lines: list[Line], end: int) -> list[Spot]:
 
 
 def _write_block(axes: Axes, name: str, lines: list[Line], placed: Placed, layers: tuple[str, ...]) -> Any:
-    """Write the scheme, its layers below it, and a hairline from each layer to the end of its line: its pixels."""
+    """Write the scheme, its layers below it, and a hairline from each to its line; return their pixels."""
     pixels = []
     box = placed.box
     at_start = placed.anchor in _ends(axes, lines, 0)

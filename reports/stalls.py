@@ -73,14 +73,20 @@ def words(reason: str) -> str:
 def collect(results: Sequence[RunResult]) -> Stalls:
     """Take the stalls of each run that recorded any."""
     bars = (
-        Bar(machine_name(run), scheme, layer_name(run), run.m, tuple(float(run.stalls.get(key, 0)) for key in STALLS))
+        Bar(
+            machine_name(run),
+            scheme,
+            layer_name(run),
+            run.m,
+            tuple(float(run.stalls.get(key, 0)) for key in STALLS),
+        )
         for run, scheme in zip(results, scheme_names(results), strict=True)
     )
     return Stalls(tuple(bar for bar in bars if bar.total > 0))
 
 
 def selected(bars: Sequence[Bar]) -> tuple[tuple[int, str, str], ...]:
-    """Choose the rows (M, scheme, layer) of the figure: the smallest, middle and largest M, as many as fit."""
+    """Choose the rows (M, scheme, layer) of the figure: smallest, middle and largest M, as many as fit."""
     sizes = sorted({bar.m for bar in bars})
     for few in (sizes, [sizes[0], sizes[len(sizes) // 2], sizes[-1]], [sizes[0], sizes[-1]]):
         rows = unique((bar.m, bar.scheme, bar.layer) for m in unique(few) for bar in bars if bar.m == m)
@@ -92,7 +98,9 @@ def selected(bars: Sequence[Bar]) -> tuple[tuple[int, str, str], ...]:
 def finding(bars: Sequence[Bar]) -> str:
     """Name the largest stall at the smallest and at the largest M of the given bars."""
     sizes = sorted({bar.m for bar in bars})
-    parts = [f"{_largest([bar for bar in bars if bar.m == m])} at M = {m}" for m in unique((sizes[0], sizes[-1]))]
+    parts = [
+        f"{_largest([bar for bar in bars if bar.m == m])} at M = {m}" for m in unique((sizes[0], sizes[-1]))
+    ]
     return "Largest stall on {}: {}".format(plain(bars[0].machine, 30), ", ".join(parts))
 
 
@@ -108,7 +116,13 @@ def render(data: Stalls, out_dir: Path) -> list[Path]:
         figure = _draw(data) if data.bars else style.words_only(TITLE, "No run recorded stalls.")
         files = save_figure(figure, out_dir, NAME)
     rows = [
-        {"machine": bar.machine, "scheme": bar.scheme, "layer": bar.layer, "m": bar.m, **dict(zip(STALLS, bar.cycles, strict=True))}
+        {
+            "machine": bar.machine,
+            "scheme": bar.scheme,
+            "layer": bar.layer,
+            "m": bar.m,
+            **dict(zip(STALLS, bar.cycles, strict=True)),
+        }
         for bar in data.bars
     ]
     return [*files, write_csv(rows, ("machine", "scheme", "layer", "m", *STALLS), out_dir / f"{NAME}.csv")]
@@ -121,10 +135,11 @@ def _draw(data: Stalls) -> Figure:
     columns = min(len(shown), 4 if len(shown) in (4, 7, 8) else 3)
     lines = -(-len(shown) // columns)
     width, height = (style.WIDTH_INCHES - _SIDE - 0.1) / columns, _ROW * (len(rows) + _gaps(rows)) + 0.6
-    figure = style.new_figure(_TOP + lines * height + 0.05)
+    figure = style.new_figure(_TOP + lines * height - 0.1)
     drawn = [bar for bar in data.bars if (bar.m, bar.scheme, bar.layer) in set(rows) and bar.machine in shown]
     first = [bar for bar in drawn if bar.machine == shown[0]]
-    note = f"Each bar is one run; the text in it says how much the largest stall takes. {len(drawn)} of {len(data.bars)} runs."
+    note = "Each bar is one run; the text in it says how much the largest stall takes. "
+    note += f"{len(drawn)} of {len(data.bars)} runs."
     style.headline(figure, finding(first), note + style.left_out(len(machines) - len(shown)))
     longest = max(bar.total for bar in drawn)
     for number, machine in enumerate(shown):
@@ -132,7 +147,13 @@ def _draw(data: Stalls) -> Figure:
         axes = style.inset(figure, _SIDE + column * width, _TOP + line * height, width - 0.12, height - 0.55)
         _draw_panel(axes, machine, [bar for bar in drawn if bar.machine == machine], rows, longest, columns)
         axes.tick_params(labelleft=column == 0)
-    figure.text(0.5, 0.05 / figure.get_figheight(), "warp cycles per issued instruction", ha="center", size=style.TEXT_POINTS)
+    figure.text(
+        0.5,
+        0.06 / figure.get_figheight(),
+        "warp cycles per issued instruction",
+        ha="center",
+        size=style.TEXT_POINTS,
+    )
     _draw_legend(figure, drawn)
     return figure
 
@@ -142,7 +163,12 @@ def _gaps(rows: Sequence[tuple[int, str, str]]) -> int:
 
 
 def _draw_panel(
-    axes: Axes, machine: str, bars: Sequence[Bar], rows: Sequence[tuple[int, str, str]], longest: float, columns: int
+    axes: Axes,
+    machine: str,
+    bars: Sequence[Bar],
+    rows: Sequence[tuple[int, str, str]],
+    longest: float,
+    columns: int,
 ) -> None:
     """Draw one machine's bars, a gap between the values of M."""
     order = unique(m for m, _, _ in rows)
@@ -151,7 +177,9 @@ def _draw_panel(
         _draw_bar(axes, bar, places[bar.m, bar.scheme, bar.layer], longest * columns)
     axes.set_title(plain(machine, 90 // columns))
     axes.set(xlim=(0, longest * 1.02), ylim=(max(places.values()) + 0.6, -0.6))
-    axes.set_yticks(list(places.values()), [f"M={m}  {plain(scheme, 16)}  {layer}" for m, scheme, layer in places])
+    axes.set_yticks(
+        list(places.values()), [f"M={m}  {plain(scheme, 16)}  {layer}" for m, scheme, layer in places]
+    )
     axes.locator_params(axis="x", nbins=5, integer=True)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -176,8 +204,15 @@ def _draw_legend(figure: Figure, bars: Sequence[Bar]) -> None:
     """Explain the colours of the reasons that can be seen."""
     from matplotlib.patches import Patch
 
-    seen = [name for index, name in enumerate(STALLS) if any(bar.cycles[index] > 0.004 * bar.total for bar in bars)]
-    handles = [Patch(color=_COLOURS[name], label="issued (no stall)" if name == "issued" else words(name)) for name in seen]
+    seen = [
+        name
+        for index, name in enumerate(STALLS)
+        if any(bar.cycles[index] > 0.004 * bar.total for bar in bars)
+    ]
+    handles = [
+        Patch(color=_COLOURS[name], label="issued (no stall)" if name == "issued" else words(name))
+        for name in seen
+    ]
     top = 1 - 0.56 / figure.get_figheight()
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.003, top), ncols=min(len(handles), 7),
-                  columnspacing=1.3, handlelength=1.2, handletextpad=0.5, fontsize=style.SMALL_POINTS)  # fmt: skip
+                  columnspacing=1.3, handlelength=1.2, handletextpad=0.5, fontsize=7.5)  # fmt: skip

@@ -1,4 +1,4 @@
-"""The look that all figures share: fonts, colour-blind-safe colours, markers. Imports matplotlib only when drawing."""
+"""The look that all figures share: fonts, colour-blind-safe colours, markers, panels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BOUND_COLOURS = dict(
     )
 )
 
-_RC: dict[str, Any] = {
+_RC: Any = {
     "font.size": TEXT_POINTS,
     "axes.titlesize": PANEL_POINTS,
     "axes.titleweight": "bold",
@@ -87,7 +87,9 @@ def inset(figure: Figure, left: float, top: float, width: float, height: float) 
     """Add axes at a place in inches, ``top`` counted from the upper edge."""
     total_width, total_height = figure.get_size_inches()
     bottom = total_height - top - height
-    return figure.add_axes((left / total_width, bottom / total_height, width / total_width, height / total_height))
+    return figure.add_axes(
+        (left / total_width, bottom / total_height, width / total_width, height / total_height)
+    )
 
 
 def columns_for(panels: int) -> int:
@@ -125,3 +127,8 @@ def words_only(title: str, text: str) -> Figure:
     headline(figure, title)
     figure.text(0.5, 0.35, text, ha="center", va="center", size=PANEL_POINTS, color=MUTED)
     return figure
+
+
+def panel_note(axes: Axes, text: str) -> None:
+    """Write a grey line between a panel and its title."""
+    axes.text(0, 1.0, text, transform=axes.transAxes, size=SMALL_POINTS, color=MUTED, va="bottom")

@@ -22,8 +22,8 @@ _UNITS = "1 ns on the screen is 1 SM cycle"
 class TraceEvent:
     """Something that happened, or lasted, on a lane of a track.
 
-    A track is a group of lanes: ``SM 0 / sub-core 1`` with a lane per warp, or ``SM 0 / pipes`` with a lane per pipe.
-    Spans of a lane must nest or follow each other; whatever overlaps freely, such as copies in flight, is ``async``.
+    A track is a group of lanes: ``SM 0 / sub-core 1`` with a lane per warp, ``SM 0 / pipes`` with one per pipe.
+    Spans of a lane must nest or follow each other; what overlaps freely, as copies in flight do, is ``async``.
     """
 
     track: str
@@ -43,9 +43,9 @@ def write_trace(events: Sequence[TraceEvent], path: Path, metadata: Mapping[str,
     """Write the timeline of ``events``; ``metadata`` goes into the file's header."""
 
     def write(target: Path) -> None:
-        header = {"units": _UNITS, **(metadata or {})}
+        header = json.dumps({"units": _UNITS, **(metadata or {})}, allow_nan=False)
         with target.open("w", encoding="utf-8") as stream:
-            stream.write(f'{{"displayTimeUnit": "ns", "otherData": {json.dumps(header, allow_nan=False)},\n"traceEvents": [\n')
+            stream.write(f'{{"displayTimeUnit": "ns", "otherData": {header},\n"traceEvents": [\n')
             separator = ""
             for record in _records(events):
                 stream.write(separator + json.dumps(record, allow_nan=False))
@@ -57,8 +57,12 @@ def write_trace(events: Sequence[TraceEvent], path: Path, metadata: Mapping[str,
 
 def _records(events: Sequence[TraceEvent]) -> Iterator[dict[str, Any]]:
     """Yield the names of tracks and lanes, then all events in the order of their time stamps."""
-    lanes = sorted({(event.track, event.lane) for event in events}, key=lambda lane: tuple(map(natural_key, lane)))
-    tracks = {track: number for number, track in enumerate(dict.fromkeys(track for track, _ in lanes), start=1)}
+    lanes = sorted(
+        {(event.track, event.lane) for event in events}, key=lambda lane: tuple(map(natural_key, lane))
+    )
+    tracks = {
+        track: number for number, track in enumerate(dict.fromkeys(track for track, _ in lanes), start=1)
+    }
     places = {lane: (tracks[lane[0]], number) for number, lane in enumerate(lanes, start=1)}
     yield from _names(tracks, places)
     stamped = [row for number, event in enumerate(events) for row in _stamped(event, places, number)]

@@ -1,0 +1,137 @@
+"""Draws the bank conflicts: per program its worst instructions, their wavefronts and a map of their banks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reports import style
+from reports.bank_conflicts import TITLE, Access, BankConflicts, Instruction, Program, finding, verdict
+from reports.naming import plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_PROGRAMS = 8
+MAX_ROWS = 48  # of the figure
+MAX_PROGRAM_ROWS, MAX_CLEAN_ROWS = 12, 6
+_IDEAL, _EXTRA = "#8cc4e8", "#c24e00"
+_TOP, _ROW, _HEAD, _FOOT = 0.6, 0.36, 0.42, 0.34  # inches
+_TEXT, _BARS, _MAP = 3.95, 2.55, 3.1  # inches: widths of the three columns
+
+_Row = tuple[Instruction, Access, tuple[str, ...]]
+
+
+def draw(data: BankConflicts) -> Figure:
+    """Return the figure."""
+    if not data.programs:
+        return style.words_only(TITLE, "No run recorded accesses to shared memory.")
+    programs = sorted(data.programs, key=_weight, reverse=True)[:MAX_PROGRAMS]
+    rows = [_rows(program, max(2, MAX_ROWS // len(programs))) for program in programs]
+    heights = [_ROW * len(part) + _HEAD + _FOOT for part in rows]
+    figure = style.new_figure(_TOP + sum(heights) + 0.02)
+    style.headline(figure, finding(data.programs), _note(data, programs))
+    most = max(max(access.banks, default=0) for part in rows for _, access, _ in part)
+    for number, (program, part) in enumerate(zip(programs, rows, strict=True)):
+        top = _TOP + sum(heights[:number]) + _HEAD
+        bars = style.inset(figure, _TEXT, top, _BARS - 0.85, _ROW * len(part))
+        banks = style.inset(figure, _TEXT + _BARS + 0.15, top, _MAP, _ROW * len(part))
+        _draw_bars(bars, program, part)
+        _draw_banks(banks, part, max(1, most))
+        x, y = 0.12 / style.WIDTH_INCHES, 1 - (top - 0.1) / figure.get_figheight()
+        heading = f"{plain(program.name, 60)}: {verdict(program)}"
+        figure.text(x, y, heading, size=style.PANEL_POINTS, weight="bold", va="bottom")
+    return figure
+
+
+def _weight(program: Program) -> tuple[int, int]:
+    return sum(row.extra for row in program.instructions), sum(row.wavefronts for row in program.instructions)
+
+
+def _rows(program: Program, most: int) -> list[_Row]:
+    """Return the rows that are drawn: each instruction once per group of machines on which it differs."""
+    rows = [(row, access, machines) for row in program.instructions for access, machines in row.groups()]
+    return rows[: min(most, MAX_CLEAN_ROWS if program.clean else MAX_PROGRAM_ROWS)]
+
+
+def _note(data: BankConflicts, programs: Sequence[Program]) -> str:
+    left = len(data.programs) - len(programs)
+    clean = sum(program.clean for program in data.programs)
+    text = f"Programs without conflicts: {clean} of {len(data.programs)}. " if len(data.programs) > 1 else ""
+    text += (
+        "Wavefronts per executed warp instruction; % is the instruction's share of its program's wavefronts."
+    )
+    return text + (f" {left} programs are in the CSV file only." if left else "")
+
+
+def _draw_bars(axes: Axes, program: Program, rows: Sequence[_Row]) -> None:
+    """Draw ideal and extra wavefronts; SASS and source stand at the left, once per instruction."""
+    longest = max([1.0, *(access.each for _, access, _ in rows)])
+    for y, (row, access, machines) in enumerate(rows):
+        axes.barh(y - 0.1, access.ideal_each, 0.44, color=_IDEAL)
+        axes.barh(y - 0.1, access.each - access.ideal_each, 0.44, access.ideal_each, color=_EXTRA)
+        axes.text(access.each + 0.02 * longest, y - 0.1, _bar_text(program, access), va="center", size=6.6)
+        if y == 0 or rows[y - 1][0] is not row:
+            _write_instruction(axes, row, y)
+        if len(machines) < len(program.machines):
+            axes.text(0.01 * longest, y + 0.14, _machines(machines), va="top", size=6.2, color=style.MUTED)
+    axes.set(xlim=(0, longest), ylim=(len(rows) - 0.5, -0.5), yticks=[])
+    axes.locator_params(axis="x", nbins=4, integer=True)
+    axes.tick_params(axis="x", pad=1, length=2)
+    axes.set_xlabel("wavefronts: ideal (blue), extra (orange)", size=6.6, labelpad=1)
+
+
+def _bar_text(program: Program, access: Access) -> str:
+    share = 100 * access.wavefronts / max(1, program.totals(access.machine)[0])
+    extra = f", ideal {access.ideal_each:.3g}" if access.wavefronts != access.ideal else ""
+    return f"{access.each:.3g}{extra}; {share:.0f} %"
+
+
+def _machines(machines: Sequence[str]) -> str:
+    others = f" and {len(machines) - 1} more" if len(machines) > 1 else ""
+    return f"{plain(machines[0], 28)}{others}"
+
+
+def _write_instruction(axes: Axes, row: Instruction, y: int) -> None:
+    """Write SASS and CUDA source left of the bars."""
+    from matplotlib.transforms import ScaledTranslation, blended_transform_factory
+
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # inset() made these axes
+    shift = ScaledTranslation(-_TEXT + 0.12, 0, figure.dpi_scale_trans)
+    place = blended_transform_factory(axes.transAxes, axes.transData) + shift
+    font: dict[str, Any] = {"family": "monospace", "transform": place, "ha": "left"}
+    axes.text(0, y, plain(row.sass, 58), va="bottom", size=7.2, **font)
+    line = f"line {row.source_line}: " if row.source_line else ""
+    axes.text(0, y + 0.04, plain(line + row.source, 64), va="top", size=6.4, color=style.MUTED, **font)
+
+
+def _draw_banks(axes: Axes, rows: Sequence[_Row], most: int) -> None:
+    """Draw the words asked of each bank; banks a machine does not have stay blank."""
+    banks = max(len(access.banks) for _, access, _ in rows)
+    words = np.full((len(rows), max(1, banks)), np.nan)
+    for y, (_, access, _) in enumerate(rows):
+        words[y, : len(access.banks)] = access.banks
+    axes.imshow(words, aspect="auto", cmap="YlGnBu", vmin=0, vmax=most * 1.15, interpolation="nearest")
+    axes.set_xticks(range(0, max(1, banks), 8), [str(bank) for bank in range(0, max(1, banks), 8)])
+    axes.set_xticks(np.arange(0.5, max(1, banks) - 1), minor=True)
+    axes.set_yticks(np.arange(0.5, len(rows) - 1), minor=True)
+    axes.set_yticks([])
+    axes.grid(True, which="minor", color="white", linewidth=0.6)
+    axes.hlines(np.arange(0.5, len(rows) - 1), -0.5, max(1, banks) - 0.5, color="white", linewidth=4)
+    axes.tick_params(which="both", length=0, pad=2)
+    axes.spines[:].set_visible(False)
+    for y, (_, access, _) in enumerate(rows):
+        _write_most(axes, y, access, banks)
+    name = "bank; colour: words asked of it by one execution (most at the right)"
+    axes.set_xlabel(name, size=6.6, labelpad=1)
+
+
+def _write_most(axes: Axes, y: int, access: Access, banks: int) -> None:
+    if access.banks:
+        axes.text(
+            banks - 0.5 + 0.015 * banks, y, str(max(access.banks)), va="center", size=6.6, color=style.MUTED
+        )
