@@ -64,9 +64,14 @@ class Axes(Strict):
 
     arch: Names | None = None
     set: dict[str, Values] = Field(default_factory=dict)  # dotted field of the arch -> its values
-    extensions: tuple[Annotated[tuple[str, ...], BeforeValidator(_combination)], ...] | None = Field(
-        default=None, min_length=1
-    )
+    extensions: (
+        Annotated[
+            tuple[Annotated[tuple[str, ...], BeforeValidator(_combination)], ...],
+            BeforeValidator(_listed),
+            Field(min_length=1),
+        ]
+        | None
+    ) = None
     scheme: (
         Annotated[
             tuple[Annotated[SchemeChoice, BeforeValidator(_named)], ...],

@@ -1,0 +1,1 @@
+"""What the commands of ``tcsim`` do; ``sim.cli`` declares them and imports these modules when called."""

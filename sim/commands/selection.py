@@ -1,0 +1,157 @@
+"""From what a user names to what the simulator takes: machine, scheme, shape, tile, kernel file."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import sim.extensions
+from gpu_kernels.catalog import launches, tiles
+from sim.arch.load import load_gpu
+from sim.arch.spec import GpuSpec
+from sim.errors import ConfigError, unknown
+from sim.isa.launch import KernelLaunch
+from sim.results import RunResult, Workload
+from workloads.llm import load_model
+from workloads.schemes.base import get_scheme
+
+DEFAULT_SCHEME = "fp16"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the options of ``simulate`` and ``trace`` say."""
+
+    arch: str
+    scheme: str | None
+    m: int | None
+    n: int | None
+    k: int | None
+    model: str | None
+    layer: str | None
+    options: tuple[str, ...]  # key=value
+    tile: str | None
+    overrides: tuple[str, ...]  # dotted.field=value
+    extensions: tuple[str, ...]
+    kernel: Path | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """All that one simulation takes."""
+
+    workload: Workload
+    launches: tuple[KernelLaunch, ...]
+    gpu: GpuSpec
+    extensions: tuple[str, ...]
+
+    def named(self, result: RunResult, overrides: Sequence[str]) -> RunResult:
+        """Return the result under the machine's name and what was changed in it."""
+        changes = f" [{', '.join(overrides)}]" if overrides else ""
+        return replace(result, arch=f"{self.gpu.name}{changes}")
+
+
+@lru_cache(maxsize=2048)
+def machine(arch: str, overrides: tuple[str, ...] = ()) -> GpuSpec:
+    """Load a GPU once per process."""
+    return load_gpu(arch, overrides)
+
+
+@cache
+def available_extensions() -> tuple[str, ...]:
+    """Name the hypothetical hardware there is: the modules of ``sim.extensions``."""
+    return tuple(sorted(info.name for info in pkgutil.iter_modules(sim.extensions.__path__)))
+
+
+def describe_extension(name: str) -> str:
+    """Return the first line of an extension's docstring."""
+    text = importlib.import_module(f"sim.extensions.{name}").__doc__ or ""
+    return text.partition("\n")[0]
+
+
+def check_extensions(names: Iterable[str]) -> None:
+    """Refuse names of hardware that does not exist even hypothetically."""
+    for name in names:
+        if name not in available_extensions():
+            raise unknown("extension", name, available_extensions())
+
+
+def check_tile(scheme: str, tile: str | None) -> None:
+    """Refuse a tile that the scheme's kernel does not have."""
+    if tile is not None and tile not in tiles(scheme):
+        raise unknown(f"tile of {scheme}", tile, tiles(scheme))
+
+
+def workload(scheme: str, m: int, n: int, k: int, options: Mapping[str, Any]) -> Workload:
+    """Describe one matmul; ``options`` are complete and checked."""
+    found = get_scheme(scheme)
+    found.check_shape(m, n, k, options)
+    compulsory = found.compulsory_bytes(m, n, k, options)
+    return Workload(scheme, m, n, k, options, found.flops(m, n, k), compulsory, found.input_type)
+
+
+def select(request: Request) -> Selection:
+    """Turn a request into machine, workload and kernel launches; every mistake is one line."""
+    gpu = machine(request.arch, request.overrides)
+    check_extensions(request.extensions)
+    if request.kernel is not None:
+        return _own_kernel(request, request.kernel, gpu)
+    m, n, k = _shape(request)
+    scheme = request.scheme or DEFAULT_SCHEME
+    options = get_scheme(scheme).check_options(_pairs(request.options), "--option")
+    check_tile(scheme, request.tile)
+    described = workload(scheme, m, n, k, options)
+    found = launches(scheme, m, n, k, options, gpu, request.tile)
+    return Selection(described, found, gpu, request.extensions)
+
+
+def _shape(request: Request) -> tuple[int, int, int]:
+    """Return M, N and K from the sizes or from a model's layer."""
+    n, k = (request.n, request.k) if request.model is None else _layer(request)
+    sizes = {"--m": request.m, "--n": n, "--k": k}
+    missing = [name for name, size in sizes.items() if size is None]
+    if missing:
+        raise ConfigError(missing[0], "missing; allowed: --m with --n and --k, or with --model and --layer")
+    return request.m or 0, n or 0, k or 0
+
+
+def _layer(request: Request) -> tuple[int, int]:
+    if request.n is not None or request.k is not None:
+        raise ConfigError("--model", "stands beside --n or --k; allowed: one of both")
+    model = load_model(str(request.model), "--model")
+    layers = {layer.name: layer for layer in model.linear_layers(lm_head=True)}
+    if request.layer not in layers:
+        raise unknown(f"layer of {model.name}", request.layer or "", layers, "--layer")
+    return layers[request.layer].n, layers[request.layer].k
+
+
+def _pairs(options: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals or not name:
+            raise ConfigError("--option", f"got {option!r}, allowed: name=value")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _own_kernel(request: Request, path: Path, gpu: GpuSpec) -> Selection:
+    """Select a user's kernel; sizes, if given, name the matmul it computes."""
+    for name, value in (("--scheme", request.scheme), ("--tile", request.tile), ("--model", request.model)):
+        if value is not None:
+            raise ConfigError(name, "stands beside --kernel; allowed: one of both")
+    if request.options:
+        raise ConfigError("--option", "stands beside --kernel; allowed: one of both")
+    from gpu_kernels.custom import load_launch
+
+    launch = load_launch(path)
+    m, n, k = request.m or 0, request.n or 0, request.k or 0
+    touched = sum(buffer.nbytes for buffer in launch.buffers if buffer.role != "workspace")
+    name = launch.label or launch.program.name
+    described = Workload(name, m, n, k, {}, 2 * m * n * k, touched)
+    return Selection(described, (launch,), gpu, request.extensions)

@@ -1,0 +1,126 @@
+"""How the commands write: rich tables on a terminal, aligned plain text when piped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sim.dse.run import Progress
+
+PLAIN_EVERY_S = 10.0  # between two progress lines when piped
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a header; columns of numbers are aligned to the right. An empty row is a rule."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+    right: tuple[int, ...] = ()  # columns
+
+
+def say(text: str) -> None:
+    """Write one line to standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def complain(text: str) -> None:
+    """Write one line to standard error."""
+    sys.stderr.write(text + "\n")
+
+
+def show(table: Table) -> None:
+    """Write a table."""
+    if sys.stdout.isatty():
+        _show_rich(table)
+    else:
+        _show_plain(table)
+
+
+def _show_rich(table: Table) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    rich_table = RichTable(title=table.title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    for column, name in enumerate(table.header):
+        rich_table.add_column(Text(name), justify="right" if column in table.right else "left")
+    for row in table.rows:
+        if row:
+            rich_table.add_row(*(Text(cell) for cell in row))
+        else:
+            rich_table.add_section()
+    Console().print(rich_table)
+
+
+def _show_plain(table: Table) -> None:
+    if table.title:
+        say(table.title)
+    rows = [row for row in (table.header, *table.rows) if any(row)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.header))]
+    for row in rows:
+        cells = (
+            cell.rjust(width) if column in table.right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        say("  ".join(cells).rstrip())
+
+
+@contextmanager
+def progress_shown() -> Iterator[Progress]:
+    """Show a sweep's progress and the time left: a bar on a terminal, now and then a line when piped."""
+    if not sys.stdout.isatty():
+        yield _PlainProgress()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    left = (TextColumn("left"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("points"),
+        *left,
+    )
+    with RichProgress(*columns) as bar:
+        task = bar.add_task("simulating", total=None)
+
+        def update(done: int, total: int, failed: int) -> None:
+            description = f"simulating ({failed} failed)" if failed else "simulating"
+            bar.update(task, completed=done, total=total, description=description)
+
+        yield update
+
+
+class _PlainProgress:
+    """Lines such as ``12/288 points, 40 s left``, at most one every few seconds."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.monotonic()
+        self._stored = -1  # points that were there at the start
+
+    def __call__(self, done: int, total: int, failed: int) -> None:
+        now = time.monotonic()
+        first = self._stored < 0
+        if first:
+            self._stored = done
+        if not first and done < total and now - self._last < PLAIN_EVERY_S:
+            return
+        if first and done == total:
+            say(f"{total} points, all in the store")
+            return
+        self._last = now
+        notes = [f"{done}/{total} points"]
+        notes += [f"{failed} failed"] if failed else []
+        notes += [f"{self._seconds_left(done, total, now):.0f} s left"] if self._stored < done < total else []
+        say(", ".join(notes))
+        sys.stdout.flush()
+
+    def _seconds_left(self, done: int, total: int, now: float) -> float:
+        return (now - self._start) / (done - self._stored) * (total - done)
