@@ -215,7 +215,8 @@ def finding(rows: Sequence[BoundRow]) -> str:
     shares = [
         f"{bound_words(bound)} {100 * count / counts.total():.0f} %" for bound, count in counts.most_common()
     ]
-    return f"What bounds the {counts.total()} runs on {plain(first, 30)}: {', '.join(shares)}"
+    runs = f"{counts.total()} runs" if counts.total() > 1 else "run"
+    return f"What bounds the {runs} on {plain(first, 30)}: {', '.join(shares)}"
 
 
 def render(data: Bounds, out_dir: Path) -> list[Path]:

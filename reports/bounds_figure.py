@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 24  # of a panel
 MAX_SIZES = 16
-_TOP, _SIDE, _ROW = 1.0, 1.55, 0.2  # inches
+_TOP, _ROW, _MAX_CELL = 1.0, 0.2, 0.95  # inches
 _OTHER = "#eeeeee"
 
 
@@ -25,9 +25,10 @@ def draw(data: Bounds) -> Figure:
     shown = machines[: style.MAX_PANELS]
     names = unique((row.scheme, row.layer) for row in data.rows)[:MAX_ROWS]
     sizes = _sizes(data.rows)
+    side = style.label_inches(map(_row_name, names))
     columns = 1 if len(shown) == 1 else 2
     lines = -(-len(shown) // columns)
-    width, height = (style.WIDTH_INCHES - _SIDE - 0.1) / columns, _ROW * len(names) + 0.62
+    width, height = (style.WIDTH_INCHES - side - 0.1) / columns, _ROW * len(names) + 0.62
     figure = style.new_figure(_TOP + lines * height + 0.16)
     style.headline(
         figure, finding(data.rows), _note(data, len(names)) + style.left_out(len(machines) - len(shown))
@@ -36,16 +37,25 @@ def draw(data: Bounds) -> Figure:
     for number, machine in enumerate(shown):
         column, line = number % columns, number // columns
         axes = style.inset(
-            figure, _SIDE + column * width, _TOP + line * height + 0.4, width - 0.15, height - 0.62
+            figure,
+            side + column * width,
+            _TOP + line * height + 0.4,
+            min(width - 0.15, _MAX_CELL * len(sizes)),
+            height - 0.62,
         )
         _draw_panel(axes, [row for row in data.rows if row.machine == machine], names, sizes)
         axes.set_title(plain(machine, 60), pad=14)
         text = f"speed-up: {words[machine].short}" if machine in words else _base_note(data)
         style.panel_note(axes, plain(text, 80 if columns == 2 else 150))
         axes.tick_params(labelleft=column == 0)
-    figure.text(0.5, 0.07 / figure.get_figheight(), "M", ha="center", size=style.TEXT_POINTS)
+        if number + columns >= len(shown):
+            axes.set_xlabel("M", labelpad=2)
     _draw_legend(figure, data.rows)
     return figure
+
+
+def _row_name(name: tuple[str, str]) -> str:
+    return f"{plain(name[0], 20)}  {name[1]}"
 
 
 def _sizes(rows: Sequence[BoundRow]) -> list[int]:
@@ -73,7 +83,7 @@ def _draw_panel(
             _draw_row(axes, row, names.index((row.scheme, row.layer)), sizes)
     axes.set(xlim=(-0.5, len(sizes) - 0.5), ylim=(len(names) - 0.5, -0.5))
     axes.set_xticks(range(len(sizes)), [str(m) for m in sizes])
-    axes.set_yticks(range(len(names)), [f"{plain(scheme, 18)}  {layer}" for scheme, layer in names])
+    axes.set_yticks(range(len(names)), [_row_name(name) for name in names])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     for edge in (index for index in range(1, len(names)) if names[index][0] != names[index - 1][0]):

@@ -55,12 +55,14 @@ def _title(first: Panel) -> str:
 
 
 def _limits(data: Roofline) -> tuple[float, float, float, float]:
-    """Return the shared range of the axes: the points and the ridges, with room for labels at both sides."""
+    """Return the shared range of the axes: points and ridges, with room for labels at both sides."""
     points = [point for panel in data.panels for line in panel.lines for point in line.points]
     tops = [roof.value for panel in data.panels for roof in panel.roofs if roof.flat]
+    slopes = [roof.value for panel in data.panels for roof in panel.roofs if roof.key == "dram_gb_per_s"]
+    ridge = 1000 * max(tops) / min(slopes) if tops and slopes else 0.0
     x = [point.intensity for point in points] or [1.0, 100.0]
     y = [point.tflops for point in points] or [1.0, 100.0]
-    return min(x) / 4, max(x) * 6, min(y) / 2.5, max([*y, *tops]) * 2.2
+    return min(x) / 4, max(6 * max(x), 4 * ridge), min(y) / 2.5, max([*y, *tops]) * 2.2
 
 
 def _draw_panel(axes: Axes, panel: Panel, data: Roofline, limits: tuple[float, ...], large: bool) -> None:

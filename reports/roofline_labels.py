@@ -15,6 +15,7 @@ from reports.roofline import ROOFS, Line, Panel, Point, Roof, Roofline
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MAX_NAMES = 10  # of the lines of a scheme; the legend tells more of them apart
 _LINE_PIXELS = 18.0  # height of a row of small text
 _CHARACTER_PIXELS = 10.6  # width of a digit of small text; most letters are narrower
 
@@ -89,12 +90,16 @@ def _name_sizes(
     axes: Axes, panel: Panel, data: Roofline, drawn: Any, area: Box, taken: list[Box], large: bool
 ) -> None:
     """Write M above or below its points, once per scheme, since M sets the intensity."""
-    names, labels = [], []
+    names, labels, seen = [], [], set()
     for scheme in data.schemes:
         points = [point for line in panel.lines if line.scheme == scheme for point in line.points]
         sizes = sorted({point.m for point in points})
         for m in sizes if len(sizes) <= 2 else sizes[::2] if large else [sizes[0], sizes[-1]]:
             column = sorted((point.tflops, point.intensity) for point in points if point.m == m)
+            place_of_m = m, round(4 * math.log(column[0][1]))
+            if place_of_m in seen:  # another scheme's points stand here with the same M
+                continue
+            seen.add(place_of_m)
             names.append(f"M={m}" if m == sizes[0] else str(m))
             spots = axes.transData.transform([(x, y) for y, x in (column[0], column[-1])])
             anchors = tuple((float(x), float(y)) for x, y in spots)
@@ -117,7 +122,7 @@ def _name_lines(
     blocks = []
     for scheme in data.schemes:
         lines = [line for line in panel.lines if line.scheme == scheme and line.points]
-        blocks += [(plain(scheme, 24), lines)] if lines else []
+        blocks += [(plain(scheme, 24), lines)] if 0 < len(lines) <= MAX_NAMES else []
     labels = [_block(axes, name, lines) for name, lines in blocks]
     placed = place(labels, drawn, area, taken)
     leaders = [

@@ -32,7 +32,7 @@ _COLOURS = {
     "dispatch_stall": "#f0d43a",
     "not_selected": "#e6e0d0",
 }
-_TOP, _SIDE, _ROW = 1.22, 1.9, 0.17  # inches
+_TOP, _ROW = 1.22, 0.17  # inches
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,16 @@ def collect(results: Sequence[RunResult]) -> Stalls:
 
 
 def selected(bars: Sequence[Bar]) -> tuple[tuple[int, str, str], ...]:
-    """Choose the rows (M, scheme, layer) of the figure: smallest, middle and largest M, as many as fit."""
+    """Choose the rows (M, scheme, layer) of the figure: smallest, middle and largest M, as many as fit.
+
+    Where even the two ends of M are too many, each keeps its first layers.
+    """
     sizes = sorted({bar.m for bar in bars})
     for few in (sizes, [sizes[0], sizes[len(sizes) // 2], sizes[-1]], [sizes[0], sizes[-1]]):
-        rows = unique((bar.m, bar.scheme, bar.layer) for m in unique(few) for bar in bars if bar.m == m)
-        if len(rows) <= MAX_BARS:
+        rows = [unique((m, bar.scheme, bar.layer) for bar in bars if bar.m == m) for m in unique(few)]
+        if sum(map(len, rows)) <= MAX_BARS:
             break
-    return rows[:MAX_BARS]
+    return tuple(row for part in rows for row in part[: MAX_BARS // len(rows)])
 
 
 def finding(bars: Sequence[Bar]) -> str:
@@ -132,9 +135,10 @@ def _draw(data: Stalls) -> Figure:
     machines = unique(bar.machine for bar in data.bars)
     shown = machines[: style.MAX_PANELS]
     rows = selected(data.bars)
+    side = style.label_inches(map(_row_name, rows))
     columns = min(len(shown), 4 if len(shown) in (4, 7, 8) else 3)
     lines = -(-len(shown) // columns)
-    width, height = (style.WIDTH_INCHES - _SIDE - 0.1) / columns, _ROW * (len(rows) + _gaps(rows)) + 0.6
+    width, height = (style.WIDTH_INCHES - side - 0.1) / columns, _ROW * (len(rows) + _gaps(rows)) + 0.6
     figure = style.new_figure(_TOP + lines * height - 0.1)
     drawn = [bar for bar in data.bars if (bar.m, bar.scheme, bar.layer) in set(rows) and bar.machine in shown]
     first = [bar for bar in drawn if bar.machine == shown[0]]
@@ -144,7 +148,7 @@ def _draw(data: Stalls) -> Figure:
     longest = max(bar.total for bar in drawn)
     for number, machine in enumerate(shown):
         column, line = number % columns, number // columns
-        axes = style.inset(figure, _SIDE + column * width, _TOP + line * height, width - 0.12, height - 0.55)
+        axes = style.inset(figure, side + column * width, _TOP + line * height, width - 0.12, height - 0.55)
         _draw_panel(axes, machine, [bar for bar in drawn if bar.machine == machine], rows, longest, columns)
         axes.tick_params(labelleft=column == 0)
     figure.text(
@@ -156,6 +160,10 @@ def _draw(data: Stalls) -> Figure:
     )
     _draw_legend(figure, drawn)
     return figure
+
+
+def _row_name(row: tuple[int, str, str]) -> str:
+    return f"M={row[0]}  {plain(row[1], 20)}  {row[2]}"
 
 
 def _gaps(rows: Sequence[tuple[int, str, str]]) -> int:
@@ -177,9 +185,7 @@ def _draw_panel(
         _draw_bar(axes, bar, places[bar.m, bar.scheme, bar.layer], longest * columns)
     axes.set_title(plain(machine, 90 // columns))
     axes.set(xlim=(0, longest * 1.02), ylim=(max(places.values()) + 0.6, -0.6))
-    axes.set_yticks(
-        list(places.values()), [f"M={m}  {plain(scheme, 16)}  {layer}" for m, scheme, layer in places]
-    )
+    axes.set_yticks(list(places.values()), [_row_name(row) for row in places])
     axes.locator_params(axis="x", nbins=5, integer=True)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

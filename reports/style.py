@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -132,3 +132,8 @@ def words_only(title: str, text: str) -> Figure:
 def panel_note(axes: Axes, text: str) -> None:
     """Write a grey line between a panel and its title."""
     axes.text(0, 1.0, text, transform=axes.transAxes, size=SMALL_POINTS, color=MUTED, va="bottom")
+
+
+def label_inches(names: Iterable[str]) -> float:
+    """Return the room that the longest of the rows' names takes left of the panels."""
+    return 0.2 + 0.068 * max(map(len, names), default=0)

@@ -22,8 +22,8 @@ _UNITS = "1 ns on the screen is 1 SM cycle"
 class TraceEvent:
     """Something that happened, or lasted, on a lane of a track.
 
-    A track is a group of lanes: ``SM 0 / sub-core 1`` with a lane per warp, ``SM 0 / pipes`` with one per pipe.
-    Spans of a lane must nest or follow each other; what overlaps freely, as copies in flight do, is ``async``.
+    A track is a group of lanes: ``SM 0 / sub-core 1`` with a lane per warp, or ``SM 0 / pipes``.
+    Spans of a lane nest or follow each other; what overlaps freely, as copies in flight do, is ``async``.
     """
 
     track: str
