@@ -1,37 +1,51 @@
-"""What bounds each layer, in words: one row per machine, scheme and layer, with ranges of M."""
+"""What bounds each layer, in words: one table per machine, a row per scheme and layer, with ranges of M."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from reports.naming import bound_words, m_range
 from sim.commands.terminal import Table
-from sim.dse.expand import Job
+from sim.dse.expand import Job, Point
 from sim.results import RunResult
 
-HEADER = ("machine", "scheme", "layer", "N", "K", "bound by")
-Row = tuple[str, str, str, str, str]  # the header without the bound
+HEADER = ("scheme", "layer", "N×K", "bound by")
+Bounds = dict[tuple[str, str, str], list[tuple[int, str]]]  # (scheme, layer, N×K) -> (M, bound)
 
 
-def bounds_table(jobs: Sequence[Job], results: Sequence[RunResult | None]) -> Table:
-    """Merge neighbouring M with the same bound: ``M 1-64: DRAM; M 128-256: tensor core``."""
-    rows: dict[Row, list[tuple[int, str]]] = {}
+def bounds_tables(jobs: Sequence[Job], results: Sequence[RunResult | None]) -> Iterator[Table]:
+    """Yield a table per machine, with neighbouring M of the same bound merged."""
+    machines: dict[str, Bounds] = {}
     several = len({model for job in jobs for model, _ in job.layers}) > 1
+    methods = _short_methods([job.point for job in jobs])
     for job, result in zip(jobs, results, strict=True):
+        point = job.point
+        row = methods[point.method], _layers(job, several), f"{point.n}×{point.k}"
         bound = bound_words(result.bound_by) if result else "failed"
-        rows.setdefault(_row(job, several), []).append((job.point.m, bound))
-    return Table(HEADER, tuple(_thinned(rows)), "What bounds each layer", right=(3, 4))
+        machines.setdefault(point.machine, {}).setdefault(row, []).append((point.m, bound))
+    for machine, bounds in machines.items():
+        yield Table(HEADER, tuple(_thinned(bounds)), f"What bounds each layer on {machine}")
 
 
-def _row(job: Job, several: bool) -> Row:
-    names = (f"{model} {layer}" if several and model else layer for model, layer in job.layers)
-    point = job.point
-    return point.machine, point.method, ", ".join(names), str(point.n), str(point.k)
+def _layers(job: Job, several: bool) -> str:
+    return ", ".join(f"{model} {layer}" if several and model else layer for model, layer in job.layers)
+
+
+def _short_methods(points: Iterable[Point]) -> dict[str, str]:
+    """Shorten a scheme with options and tile to its bare name where that says enough."""
+    methods: dict[str, set[str]] = {}
+    for point in points:
+        methods.setdefault(point.scheme, set()).add(point.method)
+    return {
+        method: scheme if len(several) == 1 else method
+        for scheme, several in methods.items()
+        for method in several
+    }
 
 
 def ranges(bounds: Iterable[tuple[int, str]]) -> str:
-    """Write (M, bound) pairs as ranges of M."""
+    """Write (M, bound) pairs as ranges of M: ``M 1-64: DRAM; M 128-256: tensor core``."""
     parts = []
     for bound, group in groupby(sorted(bounds), key=lambda pair: pair[1]):
         sizes = [m for m, _ in group]
@@ -39,15 +53,9 @@ def ranges(bounds: Iterable[tuple[int, str]]) -> str:
     return "; ".join(parts)
 
 
-def _thinned(rows: dict[Row, list[tuple[int, str]]]) -> Iterable[tuple[str, ...]]:
-    """Yield the rows, naming machine and scheme where they change, with a rule between machines."""
-    before: tuple[str, ...] = ("", "")
-    for (machine, scheme, *layer), bounds in rows.items():
-        if before[0] and machine != before[0]:
-            yield ()
-        named = (
-            machine if machine != before[0] else "",
-            scheme if (machine, scheme) != before else "",
-        )
-        before = (machine, scheme)
-        yield (*named, *layer, ranges(bounds))
+def _thinned(bounds: Bounds) -> Iterator[tuple[str, ...]]:
+    """Yield the rows, naming the scheme where it changes."""
+    before = ""
+    for (scheme, *layer), found in bounds.items():
+        yield (scheme if scheme != before else "", *layer, ranges(found))
+        before = scheme

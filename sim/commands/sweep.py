@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from sim.commands.bounds import bounds_table
+from sim.commands.bounds import bounds_tables
 from sim.commands.terminal import complain, progress_shown, say, show
 from sim.dse.expand import Job, expand
 from sim.dse.files import make_directory, write_whole
@@ -67,10 +67,12 @@ def finish(jobs: Sequence[Job], outcomes: Sequence[Outcome], out_dir: Path, name
     written = [out_dir / TABLE]
     if good:
         written += render(names, good, out_dir)
-        show(bounds_table(jobs, results))
+        for table in bounds_tables(jobs, results):
+            say("")
+            show(table)
+        say("")
         for speed_up in speed_ups(good):
             say(speed_up.text)
-    say("")
     for path in written:
         say(f"wrote {path}")
     return _failures(jobs, outcomes)

@@ -15,7 +15,7 @@ PLAIN_EVERY_S = 10.0  # between two progress lines when piped
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header; columns of numbers are aligned to the right. An empty row is a rule."""
+    """Rows under a header, which is not shown if it has no word; numbers are aligned to the right."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -48,14 +48,12 @@ def _show_rich(table: Table) -> None:
     from rich.text import Text
 
     rich_table = RichTable(title=table.title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    rich_table.show_header = any(table.header)
     for column, name in enumerate(table.header):
         rich_table.add_column(Text(name), justify="right" if column in table.right else "left")
     for row in table.rows:
-        if row:
-            rich_table.add_row(*(Text(cell) for cell in row))
-        else:
-            rich_table.add_section()
-    Console().print(rich_table)
+        rich_table.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(rich_table)
 
 
 def _show_plain(table: Table) -> None:

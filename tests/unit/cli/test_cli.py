@@ -20,30 +20,28 @@ from sim.isa.launch import KernelLaunch
 from sim.results import BOUNDS, COUNTERS, STALLS, RunResult, Workload
 
 ROOT = Path(__file__).parents[3]
-JSON_KEYS = set(
-    [
-        "schema_version",
-        "version",
-        "config_hash",
-        "arch",
-        "extensions",
-        "scheme",
-        "options",
-        "m",
-        "n",
-        "k",
-        "time_us",
-        "cycles",
-        "clock_mhz",
-        "bound_by",
-        "breakdown_us",
-        "stalls",
-        "counters",
-        "energy_uj",
-        "flops",
-        "compulsory_bytes",
-    ]
-)
+JSON_KEYS = {
+    "schema_version",
+    "version",
+    "config_hash",
+    "arch",
+    "extensions",
+    "scheme",
+    "options",
+    "m",
+    "n",
+    "k",
+    "time_us",
+    "cycles",
+    "clock_mhz",
+    "bound_by",
+    "breakdown_us",
+    "stalls",
+    "counters",
+    "energy_uj",
+    "flops",
+    "compulsory_bytes",
+}
 SIMULATE = ["simulate", "--scheme", "w4a16", "--m", "16", "--n", "4096", "--k", "4096"]
 LAYER = ["simulate", "--m", "1", "--model", "llama3-8b"]
 

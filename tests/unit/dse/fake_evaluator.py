@@ -51,7 +51,7 @@ def check(point: Point) -> Point:
 
 
 def evaluate(point: Point) -> RunResult:
-    """Return numbers that are awkward to print, after SLOW_S seconds; M = 13 fails, M = 666 kills the process."""
+    """Return numbers awkward to print, after SLOW_S seconds; M = 13 fails, M = 666 kills the process."""
     time.sleep(float(os.environ.get("SLOW_S", "0")))
     if point.m == 13:
         raise TcsimError("no tile fits")
@@ -92,7 +92,10 @@ def main(sweep: Path, store_path: Path) -> None:
     jobs = jobs_of(sweep)
     keys = [point_key(job.point, "code") for job in jobs]
     with ResultStore(store_path) as store:
-        outcomes = run_jobs(jobs, keys, evaluate, store, workers=2)
+        try:
+            outcomes = run_jobs(jobs, keys, evaluate, store, workers=2)
+        except KeyboardInterrupt:
+            sys.exit("interrupted")
     sys.stdout.write(csv_text(jobs, outcomes))
 
 

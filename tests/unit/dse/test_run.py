@@ -143,6 +143,24 @@ def kill_when(process: subprocess.Popen[bytes], store: Path, count: int, sig: in
     process.wait()
 
 
+def test_ctrl_c_ends_a_sweep_and_its_workers_without_a_word_of_theirs(tmp_path: Path) -> None:
+    jobs_for(tmp_path)
+    store = tmp_path / "r.sqlite"
+    process = subprocess.Popen(
+        [*COMMAND, str(tmp_path / "sweep.yaml"), str(store)],
+        cwd=ROOT,
+        env={**os.environ, "SLOW_S": "0.1"},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    while stored(store) < 5:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, stderr = process.communicate(timeout=20)  # ends when the last worker closes it
+    assert (process.returncode, stderr) == (1, b"interrupted\n")
+    assert stored(store) >= 5
+
+
 def test_a_killed_sweep_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     jobs, keys = jobs_for(tmp_path)
     uninterrupted = csv_text(jobs, run_jobs(jobs, keys, evaluate))
