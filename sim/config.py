@@ -20,14 +20,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 from sim.errors import ConfigError, place, unknown
 
 # What PyYAML lets through on damaged text besides its own errors: "\\UFFFFFFFF" is an OverflowError, say.
-_PYYAML_SLIPS = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError, RecursionError)
+_PYYAML_SLIPS = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
 
 KeyPath = tuple[str | int, ...]
 Scalar = str | int | float | bool | None
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-MAX_FILE_BYTES = 1 << 20
+MAX_FILE_BYTES = 1 << 18
 MAX_NODES = 100_000  # after aliases are expanded
+MAX_TEXT_CHARACTERS = 1 << 22  # of all values, after aliases are expanded
 MAX_DEPTH = 64
 MAX_KEY_CHARACTERS = 128
 MAX_NUMBER_CHARACTERS = 64
@@ -113,6 +114,8 @@ def parse_yaml(text: str, path: Path) -> Document:
     """Parse YAML text; ``path`` names its origin in messages."""
     try:
         node = yaml.compose(text, Loader=_Loader)
+    except RecursionError:
+        raise ConfigError(str(path), f"nested deeper than {MAX_DEPTH} levels") from None
     except (yaml.YAMLError, *_PYYAML_SLIPS) as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or _first_line(error)
@@ -211,6 +214,7 @@ class _Builder:
         self.path = path
         self.lines: dict[KeyPath, int] = {}
         self.nodes = 0
+        self.characters = 0
 
     def build(self, node: yaml.Node, key: KeyPath) -> Any:
         """Return the plain data of ``node``, which stands at ``key``."""
@@ -250,6 +254,9 @@ class _Builder:
         return name
 
     def _scalar(self, node: yaml.ScalarNode, key: KeyPath) -> Scalar:
+        self.characters += len(node.value)
+        if self.characters > MAX_TEXT_CHARACTERS:
+            raise self._error(key, f"more than {MAX_TEXT_CHARACTERS} characters")
         if node.tag == _TAG + "str":
             return self._text(node.value, key)
         if node.tag not in _SCALARS:
@@ -269,7 +276,7 @@ class _Builder:
         return value
 
     def _text(self, text: str, key: KeyPath) -> str:
-        if any("\ud800" <= character <= "\udfff" for character in text):
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
             raise self._error(key, "is not valid Unicode text: it has half of a surrogate pair")
         return text
 

@@ -114,9 +114,14 @@ def test_alias_bomb_is_refused_quickly() -> None:
     assert time.perf_counter() - begin < 10
 
 
+def test_alias_bomb_of_text_is_refused() -> None:
+    text = f'a: &a "{"x" * 200_000}"\nb: [{"*a," * 15_000}]'
+    assert "more than 4194304 characters" in message(text)
+
+
 @pytest.mark.parametrize("text", ["[" * 20_000, "- " * 20_000, "{a: " * 5_000, "? " * 5_000])
 def test_deep_nesting_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=r"file\.yaml: nested deeper than 64 levels"):
         parse_yaml(text, ORIGIN)
 
 
