@@ -1,0 +1,737 @@
+"""The timing engine: replays the warps of co-resident CTAs on the sub-cores of an SM, skipping idle cycles.
+
+Within a cycle: what is due happens (results, copied data), then the SM's memory pipe takes one instruction,
+then each sub-core issues at most one: the warp it issued last if that is ready, else the youngest ready one.
+A blocked warp sleeps until a known cycle, or until what it waits for happens; its stall is counted on waking.
+``reference`` is the slow twin with the same rules; a change here is a change there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from sim.isa.units import COUNTERS, NO_COUNTER, Unit
+from sim.sm import layout as y
+from sim.sm.layout import FAR, TICKS, Drive, Machine
+
+I64 = npt.NDArray[np.int64]
+I32 = npt.NDArray[np.int32]
+
+NONE, HALF, TENSOR, CONSTANT_LOAD = int(Unit.NONE), int(Unit.HALF), int(Unit.TENSOR), int(Unit.CONSTANT_LOAD)
+SHARED_LOAD, SHARED_STORE, SHUFFLE = int(Unit.SHARED_LOAD), int(Unit.SHARED_STORE), int(Unit.SHUFFLE)
+GLOBAL_STORE, ATOMIC, ASYNC_COPY = int(Unit.GLOBAL_STORE), int(Unit.ATOMIC), int(Unit.ASYNC_COPY)
+COPY_COMMIT, COPY_WAIT, BARRIER = int(Unit.COPY_COMMIT), int(Unit.COPY_WAIT), int(Unit.BARRIER)
+BRANCH, EXIT, MEMBAR = int(Unit.BRANCH), int(Unit.EXIT), int(Unit.MEMBAR)
+UNITS = len(Unit)
+DONE = -1  # the `why` of a warp that has finished
+
+# Nothing is allocated in here: without Numba's reference counts, and with all calls expanded, the loop is
+# thirty times faster.
+OPTIONS: dict[str, Any] = {"cache": True, "_nrt": False}
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def hot(function: F) -> F:
+    """Compile a part of the hot loop."""
+    return cast(F, njit(**OPTIONS, forceinline=True)(function))
+
+
+# what the events of the heap do
+RELEASED, ARRIVED, COPIED = range(3)  # a counter falls; a copy's data reaches shared memory; it is written
+EVENT_BITS, COUNTER_BITS, WAVE_BITS, WARP_BITS = 2, 3, 10, 16
+
+# warp state
+(W_ROW, W_UNTIL, W_SINCE, W_WHY, W_HELD, W_OUT, W_COPIES, W_COPIED, W_HEAD, W_GROUPS, W_ARRIVAL, W_REQUESTS,
+ W_RESUME, W_LOOP, W_LEFT, W_BORN, W_FIELDS) = range(17)  # fmt: skip
+# sub-core state
+B_NEXT, B_LAST, B_ADDRESS, B_RETURN, B_HEAD, B_TAKEN, B_COUNT, B_WARPS, B_FIELDS = range(9)
+# SM state
+M_INTAKE, M_DATA, M_TURN, M_NEXT, M_QUEUED, M_DIRTY, M_FIELDS = range(7)
+# CTA slot state
+C_CTA, C_ALIVE, C_MARKS, C_FIELDS = range(4)
+# the run itself
+G_EVENTS, G_SEQUENCE, G_STATUS, G_QUEUE, G_RUNNING, G_SERVER, G_FIELDS = range(7)
+
+
+class State(NamedTuple):
+    """All that changes during a run."""
+
+    warp: I64  # [slots * warps, W_FIELDS]
+    counter: I64  # [slots * warps, COUNTERS]
+    owner: I64  # [slots * warps, COUNTERS]: the stall that waiting for it counts as
+    groups: I64  # [slots * warps, COMMIT_SLOTS]: copies that must be done before a cp.async group is
+    accumulator: I64  # [slots * warps, 256]: tick at which it may be read again
+    core: I64  # [sub-cores, B_FIELDS]
+    pipe: I64  # [sub-cores, units]: tick at which it is free
+    port: I64  # [sub-cores, register banks]: cycle at which its read port is free
+    reuse: I64  # [sub-cores, register banks, 3]: warp * 256 + register held for an operand slot
+    order: I64  # [sub-cores, warps]: warps, youngest first; -1 ends the list
+    queue_warp: I64  # [sub-cores, queue entries]
+    queue_row: I64
+    queue_time: I64  # cycle from which it may leave
+    queue_free: I64  # cycle at which its entry is free again
+    sm: I64  # [SMs, M_FIELDS]
+    slot: I64  # [slots, C_FIELDS]
+    arrived: I64  # [slots, BARRIERS]
+    heap_key: I64  # time << 31 | sequence
+    heap_what: I64
+    run: I64  # [G_FIELDS]
+    end: I64  # [CTAs]
+    marks: I64  # [CTAs, marks]
+    stalls: I64  # [stall names]
+    profile: I64  # [static instructions or 0, stall names]
+
+
+class Columns(NamedTuple):
+    """What the replay reads."""
+
+    static: I32
+    rows: I32
+    offset: I64
+    loops: I64
+    replays: I64  # [loops]: how often the body runs again
+
+
+# ---------------------------------------------------------------- events
+
+
+@hot
+def _push(st: State, time: int, what: int) -> None:
+    """Put an event into the binary heap."""
+    n = st.run[G_EVENTS]
+    if n >= st.heap_key.shape[0]:
+        st.run[G_STATUS] = y.HEAP_FULL
+        return
+    key = (time << 31) | st.run[G_SEQUENCE]
+    st.run[G_SEQUENCE] += 1
+    st.run[G_EVENTS] = n + 1
+    while n > 0:
+        parent = (n - 1) >> 1
+        if st.heap_key[parent] <= key:
+            break
+        st.heap_key[n] = st.heap_key[parent]
+        st.heap_what[n] = st.heap_what[parent]
+        n = parent
+    st.heap_key[n] = key
+    st.heap_what[n] = what
+
+
+@hot
+def _pop(st: State) -> int:
+    """Take the earliest event off the heap."""
+    what = st.heap_what[0]
+    n = st.run[G_EVENTS] - 1
+    st.run[G_EVENTS] = n
+    key = st.heap_key[n]
+    hole = 0
+    while True:
+        child = 2 * hole + 1
+        if child >= n:
+            break
+        if child + 1 < n and st.heap_key[child + 1] < st.heap_key[child]:
+            child += 1
+        if st.heap_key[child] >= key:
+            break
+        st.heap_key[hole] = st.heap_key[child]
+        st.heap_what[hole] = st.heap_what[child]
+        hole = child
+    st.heap_key[hole] = key
+    st.heap_what[hole] = st.heap_what[n]
+    return int(what)
+
+
+@hot
+def _event(st: State, w: int, kind: int, counter: int, waves: int) -> int:
+    """Pack an event; ``waves`` is 1 for a RELEASED that ends an outstanding access."""
+    packed = (st.warp[w, W_BORN] << WARP_BITS) | w
+    packed = (packed << WAVE_BITS) | waves
+    return int((((packed << COUNTER_BITS) | counter) << EVENT_BITS) | kind)
+
+
+@hot
+def _wake(st: State, core: int, w: int, t: int) -> None:
+    """Let a warp that waits for a dependence look again."""
+    why = st.warp[w, W_WHY]
+    if st.warp[w, W_UNTIL] == FAR and (why == y.LONG or why == y.SHORT or why == y.MEMBAR_STALL):
+        st.warp[w, W_UNTIL] = t
+        st.core[core, B_NEXT] = min(st.core[core, B_NEXT], t)
+
+
+@hot
+def _fall(st: State, w: int, counter: int) -> None:
+    """Decrement a dependence counter."""
+    st.counter[w, counter] -= 1
+    if st.counter[w, counter] == 0:
+        st.warp[w, W_HELD] &= ~(1 << counter)
+
+
+@hot
+def _rise(st: State, w: int, counter: int, owner: int) -> None:
+    """Increment a dependence counter."""
+    st.counter[w, counter] += 1
+    st.owner[w, counter] = owner
+    st.warp[w, W_HELD] |= 1 << counter
+
+
+@hot
+def _deliver(m: Machine, d: Drive, st: State, warps: int, t: int, what: int) -> None:
+    """Do what one event says."""
+    kind = what & 3
+    counter = (what >> EVENT_BITS) & 7
+    waves = (what >> (EVENT_BITS + COUNTER_BITS)) & ((1 << WAVE_BITS) - 1)
+    who = what >> (EVENT_BITS + COUNTER_BITS + WAVE_BITS)
+    w = who & ((1 << WARP_BITS) - 1)
+    slot = w // warps
+    sm = slot // d.resident
+    if kind == ARRIVED:
+        data = max(st.sm[sm, M_DATA], t * TICKS) + waves * TICKS
+        st.sm[sm, M_DATA] = data
+        _push(st, (data + TICKS - 1) // TICKS, what - ARRIVED + COPIED)
+        return
+    if who >> WARP_BITS != st.warp[w, W_BORN]:
+        return  # its CTA is gone
+    if counter != NO_COUNTER:
+        _fall(st, w, counter)
+    if kind == COPIED:
+        st.warp[w, W_COPIED] += 1
+        st.warp[w, W_OUT] -= 1
+        while st.warp[w, W_GROUPS] > 0 and st.groups[w, st.warp[w, W_HEAD]] <= st.warp[w, W_COPIED]:
+            st.warp[w, W_HEAD] = (st.warp[w, W_HEAD] + 1) % y.COMMIT_SLOTS
+            st.warp[w, W_GROUPS] -= 1
+            _fall(st, w, 0)
+    else:
+        st.warp[w, W_OUT] -= waves
+    _wake(st, _core_of(m, d, warps, w), w, t)
+
+
+@hot
+def _core_of(m: Machine, d: Drive, warps: int, w: int) -> int:
+    """Sub-core of a warp: the SM's warp number modulo the sub-cores."""
+    slot = w // warps
+    return int((slot // d.resident) * m.sub_cores + (w % (warps * d.resident)) % m.sub_cores)
+
+
+# ---------------------------------------------------------------- memory pipe
+
+
+@hot
+def draw(seed: int, cta: int, warp: int, request: int) -> int:
+    """Return 31 hashed bits, the same for the same request of the same run."""
+    x = (seed * 40503 + cta * 1000003 + warp * 7919 + request + 12345) & 0x7FFFFFFF
+    for _ in range(2):
+        x = ((x ^ (x >> 16)) * 73244475) & 0x7FFFFFFF
+    return x ^ (x >> 16)
+
+
+@hot
+def _memory_cycles(m: Machine, d: Drive, c: Columns, st: State, w: int, warps: int, row: int, t: int) -> int:
+    """Round trip of one request: L1 hit, or memory and the wait for the shared server."""
+    if c.rows[row, y.R_HIT]:
+        return m.hit_cycles
+    request = st.warp[w, W_REQUESTS]
+    st.warp[w, W_REQUESTS] = request + 1
+    bits = draw(d.seed, st.slot[w // warps, C_CTA], w % warps, request)
+    cycles = d.far_cycles if bits < d.far_threshold else d.near_cycles
+    if d.sector_ticks > 0:
+        server = max(st.run[G_SERVER], t * TICKS) + c.rows[row, y.R_SECTORS] * d.sector_ticks
+        st.run[G_SERVER] = server
+        cycles += (server - t * TICKS) // TICKS
+    return cycles
+
+
+@hot
+def _uses_data_pipe(unit: int) -> bool:
+    return unit in (SHARED_LOAD, SHARED_STORE, SHUFFLE)
+
+
+@hot
+def _intake_time(st: State, c: Columns, sm: int, core: int) -> int:
+    """First cycle at which the head of a sub-core's queue may enter the pipe, as far as known."""
+    if st.core[core, B_TAKEN] >= st.core[core, B_COUNT]:
+        return FAR
+    entry = (st.core[core, B_HEAD] + st.core[core, B_TAKEN]) % st.queue_row.shape[1]
+    time = max(st.core[core, B_ADDRESS], st.queue_time[core, entry])
+    if _uses_data_pipe(c.rows[st.queue_row[core, entry], y.R_UNIT]):
+        time = max(time, st.sm[sm, M_DATA] // TICKS)
+    return int(time)
+
+
+@hot
+def _intake(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, t: int) -> None:
+    """Let the SM's memory pipe take one instruction, sub-cores in turn."""
+    if st.sm[sm, M_INTAKE] // TICKS <= t:
+        for k in range(m.sub_cores):
+            turn = (st.sm[sm, M_TURN] + k) % m.sub_cores
+            core = sm * m.sub_cores + turn
+            if _intake_time(st, c, sm, core) <= t:
+                st.sm[sm, M_TURN] = turn + 1
+                _take(m, d, c, st, warps, sm, core, t)
+                break
+    _plan_intake(m, c, st, sm)
+
+
+@hot
+def _plan_intake(m: Machine, c: Columns, st: State, sm: int) -> None:
+    first = FAR
+    if st.sm[sm, M_QUEUED] > 0:
+        for k in range(m.sub_cores):
+            first = min(first, _intake_time(st, c, sm, sm * m.sub_cores + k))
+        first = max(first, st.sm[sm, M_INTAKE] // TICKS)
+    st.sm[sm, M_NEXT] = first
+
+
+@hot
+def _take(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, core: int, t: int) -> None:
+    """Move the head of a queue into the pipe and schedule what comes of it."""
+    entries = st.queue_row.shape[1]
+    entry = (st.core[core, B_HEAD] + st.core[core, B_TAKEN]) % entries
+    st.core[core, B_TAKEN] += 1
+    st.core[core, B_ADDRESS] = t + m.address_cycles
+    st.queue_free[core, entry] = t + m.address_cycles
+    st.sm[sm, M_QUEUED] -= 1
+    w = st.queue_warp[core, entry]
+    row = st.queue_row[core, entry]
+    pc = c.rows[row, y.R_PC]
+    unit = c.rows[row, y.R_UNIT]
+    write = c.static[pc, y.S_WRITE]
+    read = c.static[pc, y.S_READ]
+    start = max(st.sm[sm, M_INTAKE], t * TICKS)
+    busy = m.intake_ticks
+    if _uses_data_pipe(unit):
+        data = max(st.sm[sm, M_DATA], t * TICKS)
+        waves = max(1, c.rows[row, y.R_WAVEFRONTS])
+        if unit == SHUFFLE:
+            waves = 1
+            st.sm[sm, M_DATA] = data + m.shuffle_ticks
+        else:
+            st.sm[sm, M_DATA] = data + waves * TICKS
+        done = t
+        if unit != SHARED_STORE:
+            first = data + m.load_ticks - m.window_cycles * TICKS - m.wavefront_ticks
+            back = max(first, st.core[core, B_RETURN]) + m.wavefront_ticks * waves
+            st.core[core, B_RETURN] = back
+            done = (back + TICKS // 2) // TICKS
+        if write != NO_COUNTER:
+            _push(st, max(done, t + 1), _event(st, w, RELEASED, write, 0))
+    else:
+        cost = c.rows[row, y.R_COST]
+        busy = max(busy, cost)
+        trip = _memory_cycles(m, d, c, st, w, warps, row, t) - m.window_cycles
+        if unit == ASYNC_COPY:
+            waves = max(1, c.rows[row, y.R_WAVEFRONTS])
+            arrival = max(t + max(1, trip + m.copy_extra_cycles - waves), st.warp[w, W_ARRIVAL])
+            st.warp[w, W_ARRIVAL] = arrival
+            _push(st, arrival, _event(st, w, ARRIVED, write, waves))
+        else:
+            trip += max(0, cost - m.line_ticks) // TICKS
+            _push(st, t + max(1, trip), _event(st, w, RELEASED, write, 1))
+    if read != NO_COUNTER:
+        _push(st, t + max(1, m.release_cycles - m.window_cycles), _event(st, w, RELEASED, read, 0))
+    st.sm[sm, M_INTAKE] = start + busy
+    for k in range(st.order.shape[1]):  # a warp that waits for an entry of this queue now knows when
+        w = st.order[core, k]
+        if w < 0:
+            break
+        if st.warp[w, W_WHY] == y.MIO and st.warp[w, W_UNTIL] == FAR:
+            free = st.queue_free[core, st.core[core, B_HEAD]]
+            st.warp[w, W_UNTIL] = free
+            st.core[core, B_NEXT] = min(st.core[core, B_NEXT], free)
+
+
+# ---------------------------------------------------------------- issue
+
+
+@hot
+def _sleep(st: State, w: int, why: int, until: int) -> bool:
+    st.warp[w, W_WHY] = why
+    st.warp[w, W_UNTIL] = until
+    return True
+
+
+@hot
+def _is_memory(unit: int) -> bool:
+    return SHARED_LOAD <= unit <= ASYNC_COPY or unit == SHUFFLE
+
+
+@hot
+def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bool:
+    """Whether a warp cannot issue now; if so, put it to sleep for the first reason that applies."""
+    row = st.warp[w, W_ROW]
+    pc = c.rows[row, y.R_PC]
+    unit = c.rows[row, y.R_UNIT]
+    held = c.static[pc, y.S_WAIT] & st.warp[w, W_HELD]
+    if held:
+        counter = 0
+        while not (held >> counter) & 1:
+            counter += 1
+        return _sleep(st, w, st.owner[w, counter], FAR)
+    if unit == NONE:
+        return False
+    if unit <= TENSOR:
+        if unit == TENSOR:
+            source = c.static[pc, y.S_ACC_READ]
+            if source >= 0 and st.accumulator[w, source] // TICKS > t:
+                return _sleep(st, w, y.WAIT, st.accumulator[w, source] // TICKS)
+        if st.pipe[core, unit] // TICKS > t:
+            return _sleep(st, w, y.MATH, st.pipe[core, unit] // TICKS)
+        return unit <= HALF and _ports_busy(m, c, st, core, w, pc, t)
+    if _is_memory(unit):
+        return _queue_full(st, core, w, t)
+    if unit == COPY_WAIT:
+        counter = c.static[pc, y.S_ARGUMENT] >> 6
+        if st.counter[w, counter] > (c.static[pc, y.S_ARGUMENT] & 63):
+            return _sleep(st, w, st.owner[w, counter], FAR)
+    elif unit == COPY_COMMIT:
+        if st.warp[w, W_GROUPS] >= y.COMMIT_SLOTS - 1:
+            return _sleep(st, w, y.LONG, FAR)
+    elif unit == MEMBAR and st.warp[w, W_OUT] > 0:
+        return _sleep(st, w, y.MEMBAR_STALL, FAR)
+    return False
+
+
+@hot
+def _queue_full(st: State, core: int, w: int, t: int) -> bool:
+    entries = st.queue_row.shape[1]
+    while st.core[core, B_TAKEN] > 0 and st.queue_free[core, st.core[core, B_HEAD]] <= t:
+        st.core[core, B_HEAD] = (st.core[core, B_HEAD] + 1) % entries
+        st.core[core, B_TAKEN] -= 1
+        st.core[core, B_COUNT] -= 1
+    if st.core[core, B_COUNT] < entries:
+        return False
+    if st.core[core, B_TAKEN] > 0:
+        return _sleep(st, w, y.MIO, st.queue_free[core, st.core[core, B_HEAD]])
+    return _sleep(st, w, y.MIO, FAR)
+
+
+@hot
+def _reads(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, slot: int) -> int:
+    """Bank whose port an operand slot needs, -1 if none (no register, or it is in the reuse cache)."""
+    register = c.static[pc, y.S_SLOT_A + slot]
+    if register < 0:
+        return -1
+    bank = register % m.register_banks
+    return -1 if st.reuse[core, bank, slot] == w * 256 + register else bank
+
+
+@hot
+def _ports_busy(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, t: int) -> bool:
+    """Whether the read ports cannot serve all operands inside the read window."""
+    a = _reads(m, c, st, core, w, pc, 0)
+    b = _reads(m, c, st, core, w, pc, 1)
+    e = _reads(m, c, st, core, w, pc, 2)
+    ready = 0
+    for bank in (a, b, e):
+        if bank >= 0:
+            reads = (a == bank) + (b == bank) + (e == bank)
+            ready = max(ready, st.port[core, bank] + reads - max(m.window_cycles, reads))
+    if ready > t:
+        return _sleep(st, w, y.DISPATCH, ready)
+    return False
+
+
+@hot
+def _read_operands(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, t: int) -> None:
+    """Occupy the read ports and refresh the reuse cache."""
+    for slot in range(3):
+        register = c.static[pc, y.S_SLOT_A + slot]
+        if register < 0:
+            continue
+        bank = register % m.register_banks
+        key = w * 256 + register
+        if st.reuse[core, bank, slot] != key:
+            st.port[core, bank] = max(st.port[core, bank], t) + 1
+        st.reuse[core, bank, slot] = key if (c.static[pc, y.S_REUSE] >> slot) & 1 else -1
+
+
+@hot
+def _issue(m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, w: int, t: int) -> None:
+    """Issue a warp's next instruction."""
+    row = st.warp[w, W_ROW]
+    pc = c.rows[row, y.R_PC]
+    unit = c.rows[row, y.R_UNIT]
+    st.stalls[y.ISSUED] += 1
+    if st.profile.shape[0]:
+        st.profile[pc, y.ISSUED] += 1
+    st.core[core, B_LAST] = w
+    st.warp[w, W_SINCE] = t + 1
+    st.warp[w, W_WHY] = y.WAIT
+    resume = t + c.static[pc, y.S_STALL]
+    if c.rows[row, y.R_BEGIN] >= 0 and w % warps == d.mark_warp:
+        slot = w // warps
+        mark = st.slot[slot, C_MARKS]
+        st.slot[slot, C_MARKS] = mark + 1
+        if mark < st.marks.shape[1]:
+            st.marks[st.slot[slot, C_CTA], mark] = t
+    if unit != NONE:
+        resume = _execute(m, d, c, st, warps, core, w, row, t, resume)
+    st.warp[w, W_UNTIL] = resume
+    last = _advance(c, st, warps, w, row)
+    if unit == BARRIER:
+        _arrive(m, d, c, st, warps, w, pc, t)
+    if last:
+        _finish(m, d, c, st, warps, core, w, t)
+
+
+@hot
+def _execute(
+    m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, w: int, row: int, t: int, resume: int
+) -> int:
+    """Do what an instruction does to pipes, queues and counters; return when the warp may go on."""
+    pc = c.rows[row, y.R_PC]
+    unit = c.rows[row, y.R_UNIT]
+    write = c.static[pc, y.S_WRITE]
+    read = c.static[pc, y.S_READ]
+    owner = c.static[pc, y.S_OWNER]
+    if write != NO_COUNTER:
+        _rise(st, w, write, owner)
+    if read != NO_COUNTER:
+        _rise(st, w, read, owner)
+    if _is_memory(unit):
+        entries = st.queue_row.shape[1]
+        entry = (st.core[core, B_HEAD] + st.core[core, B_COUNT]) % entries
+        st.core[core, B_COUNT] += 1
+        st.queue_warp[core, entry] = w
+        st.queue_row[core, entry] = row
+        st.queue_time[core, entry] = t + m.window_cycles
+        sm = core // m.sub_cores
+        st.sm[sm, M_QUEUED] += 1
+        st.sm[sm, M_NEXT] = min(st.sm[sm, M_NEXT], t + 1)
+        st.warp[w, W_COPIES] += unit == ASYNC_COPY
+        st.warp[w, W_OUT] += not _uses_data_pipe(unit)
+        return resume
+    if write != NO_COUNTER:
+        _push(st, t + c.static[pc, y.S_LATENCY], _event(st, w, RELEASED, write, 0))
+    if read != NO_COUNTER:
+        _push(st, t + m.window_cycles, _event(st, w, RELEASED, read, 0))
+    if unit <= TENSOR:
+        start = max(st.pipe[core, unit], t * TICKS)
+        if unit == TENSOR:
+            source = c.static[pc, y.S_ACC_READ]
+            if source >= 0:
+                start = max(start, st.accumulator[w, source])
+            target = c.static[pc, y.S_ACC_WRITE]
+            if target >= 0:
+                st.accumulator[w, target] = start + c.static[pc, y.S_ACCUMULATE]
+        elif unit <= HALF:
+            _read_operands(m, c, st, core, w, pc, t)
+        st.pipe[core, unit] = start + c.static[pc, y.S_INTERVAL]
+    elif unit == COPY_COMMIT:
+        if st.warp[w, W_COPIED] < st.warp[w, W_COPIES]:
+            tail = (st.warp[w, W_HEAD] + st.warp[w, W_GROUPS]) % y.COMMIT_SLOTS
+            st.groups[w, tail] = st.warp[w, W_COPIES]
+            st.warp[w, W_GROUPS] += 1
+            _rise(st, w, 0, y.LONG)
+    elif unit == BRANCH:
+        resume += c.rows[row, y.R_COST]
+    elif unit == MEMBAR:
+        st.warp[w, W_WHY] = y.MEMBAR_STALL
+        resume = max(resume, t + m.membar_cycles)
+    return resume
+
+
+@hot
+def _advance(c: Columns, st: State, warps: int, w: int, row: int) -> bool:
+    """Step to the next row, around a loop while it has replays; return whether the warp is at its end."""
+    loop = c.rows[row, y.R_END]
+    if loop >= 0:
+        if st.warp[w, W_LOOP] != loop:
+            st.warp[w, W_LOOP] = loop
+            st.warp[w, W_LEFT] = c.replays[loop]
+        if st.warp[w, W_LEFT] > 0:
+            st.warp[w, W_LEFT] -= 1
+            st.warp[w, W_ROW] = c.loops[loop, 0]
+            return False
+        st.warp[w, W_LOOP] = -1
+    st.warp[w, W_ROW] = row + 1
+    return bool(row + 1 == c.offset[w % warps + 1])
+
+
+@hot
+def _arrive(m: Machine, d: Drive, c: Columns, st: State, warps: int, w: int, pc: int, t: int) -> None:
+    """Let a warp wait at a barrier, which opens when no running warp of its CTA is missing."""
+    slot = w // warps
+    barrier = c.static[pc, y.S_ARGUMENT]
+    st.warp[w, W_RESUME] = st.warp[w, W_UNTIL] * y.BARRIERS + barrier
+    st.arrived[slot, barrier] += 1
+    _sleep(st, w, y.BARRIER_STALL, FAR)
+    if st.arrived[slot, barrier] == st.slot[slot, C_ALIVE]:
+        _open(m, d, st, warps, slot, barrier, t)
+
+
+@hot
+def _open(m: Machine, d: Drive, st: State, warps: int, slot: int, barrier: int, t: int) -> None:
+    st.arrived[slot, barrier] = 0
+    for w in range(slot * warps, (slot + 1) * warps):
+        waits = st.warp[w, W_WHY] == y.BARRIER_STALL and st.warp[w, W_UNTIL] == FAR
+        if waits and st.warp[w, W_RESUME] % y.BARRIERS == barrier:
+            until = max(t + m.barrier_cycles, st.warp[w, W_RESUME] // y.BARRIERS)
+            st.warp[w, W_UNTIL] = until
+            core = _core_of(m, d, warps, w)
+            st.core[core, B_NEXT] = min(st.core[core, B_NEXT], until)
+
+
+@hot
+def _finish(m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, w: int, t: int) -> None:
+    """Retire a warp; with its CTA's last, retire the CTA and start the next in its place."""
+    slot = w // warps
+    # its last instruction may have been a barrier that has not opened
+    if st.warp[w, W_WHY] == y.BARRIER_STALL and st.warp[w, W_UNTIL] == FAR:
+        st.arrived[slot, st.warp[w, W_RESUME] % y.BARRIERS] -= 1
+    _sleep(st, w, DONE, FAR)
+    st.core[core, B_LAST] = -1
+    st.slot[slot, C_ALIVE] -= 1
+    if st.slot[slot, C_ALIVE] == 0:
+        st.end[st.slot[slot, C_CTA]] = t + 1
+        st.run[G_RUNNING] -= 1
+        if st.run[G_QUEUE] < d.ctas:
+            _start(m, d, c, st, warps, slot, t + 1 + m.cta_start_cycles)
+        return
+    for barrier in range(y.BARRIERS):
+        if 0 < st.arrived[slot, barrier] == st.slot[slot, C_ALIVE]:
+            _open(m, d, st, warps, slot, barrier, t)
+
+
+# ---------------------------------------------------------------- CTAs
+
+
+@hot
+def _start(m: Machine, d: Drive, c: Columns, st: State, warps: int, slot: int, t: int) -> None:
+    """Start the next CTA of the queue in a slot at cycle ``t``."""
+    cta = st.run[G_QUEUE]
+    st.run[G_QUEUE] = cta + 1
+    st.run[G_RUNNING] += 1
+    st.slot[slot, C_CTA] = cta
+    st.slot[slot, C_ALIVE] = 0
+    st.slot[slot, C_MARKS] = 0
+    for barrier in range(y.BARRIERS):
+        st.arrived[slot, barrier] = 0
+    st.sm[slot // d.resident, M_DIRTY] = 1
+    for k in range(warps):
+        w = slot * warps + k
+        born = st.warp[w, W_BORN] + 1
+        for field in range(W_FIELDS):
+            st.warp[w, field] = 0
+        st.warp[w, W_BORN] = born
+        st.warp[w, W_ROW] = c.offset[k]
+        st.warp[w, W_SINCE] = t
+        st.warp[w, W_LOOP] = -1
+        for counter in range(COUNTERS):
+            st.counter[w, counter] = 0
+        for register in range(st.accumulator.shape[1]):
+            st.accumulator[w, register] = 0
+        if c.offset[k] == c.offset[k + 1]:
+            _sleep(st, w, DONE, FAR)
+            continue
+        _sleep(st, w, y.WAIT, t)
+        st.slot[slot, C_ALIVE] += 1
+        core = _core_of(m, d, warps, w)
+        st.core[core, B_NEXT] = min(st.core[core, B_NEXT], t)
+
+
+@hot
+def _sort(m: Machine, d: Drive, st: State, warps: int, sm: int) -> None:
+    """List the warps of each sub-core of an SM, youngest CTA and highest warp first."""
+    st.sm[sm, M_DIRTY] = 0
+    for core in range(sm * m.sub_cores, (sm + 1) * m.sub_cores):
+        st.core[core, B_WARPS] = 0
+    below = FAR
+    for _ in range(d.resident):
+        best = -1
+        for slot in range(sm * d.resident, (sm + 1) * d.resident):
+            cta = st.slot[slot, C_CTA]
+            if 0 <= cta < below and (best < 0 or cta > st.slot[best, C_CTA]):
+                best = slot
+        if best < 0:
+            break
+        below = st.slot[best, C_CTA]
+        for w in range((best + 1) * warps - 1, best * warps - 1, -1):
+            core = _core_of(m, d, warps, w)
+            st.order[core, st.core[core, B_WARPS]] = w
+            st.core[core, B_WARPS] += 1
+
+
+@hot
+def _consider(
+    m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, w: int, t: int, issued: bool
+) -> bool:
+    """Look at a warp whose sleep is over: issue it, or let it sleep on; return whether the cycle is used."""
+    why = st.warp[w, W_WHY]
+    lost = t - st.warp[w, W_SINCE]
+    if lost > 0:
+        st.stalls[why] += lost
+        if st.profile.shape[0]:
+            st.profile[c.rows[st.warp[w, W_ROW], y.R_PC], why] += lost
+        st.warp[w, W_SINCE] = t
+    if _blocked(m, c, st, core, w, t):
+        return issued
+    if issued:
+        _sleep(st, w, y.NOT_SELECTED, t + 1)
+    else:
+        _issue(m, d, c, st, warps, core, w, t)
+    return True
+
+
+@hot
+def _cycle(m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, t: int) -> None:
+    """Let one sub-core issue."""
+    st.core[core, B_NEXT] = FAR
+    greedy = st.core[core, B_LAST]
+    issued = False
+    if greedy >= 0 and st.warp[greedy, W_UNTIL] <= t:
+        issued = _consider(m, d, c, st, warps, core, greedy, t, issued)
+    for k in range(st.order.shape[1]):
+        w = st.order[core, k]
+        if w < 0:
+            break
+        if w != greedy and st.warp[w, W_UNTIL] <= t:
+            issued = _consider(m, d, c, st, warps, core, w, t, issued)
+    first = st.core[core, B_NEXT]
+    for k in range(st.order.shape[1]):
+        w = st.order[core, k]
+        if w < 0:
+            break
+        first = min(first, st.warp[w, W_UNTIL])
+    st.core[core, B_NEXT] = first
+
+
+@njit(**OPTIONS)
+def run(m: Machine, d: Drive, c: Columns, st: State) -> int:
+    """Run to the end; return the cycle reached. ``st.run[G_STATUS]`` says how it ended."""
+    warps = c.offset.shape[0] - 1
+    for place in range(d.resident):
+        for sm in range(d.sms):
+            if st.run[G_QUEUE] < d.ctas:
+                _start(m, d, c, st, warps, sm * d.resident + place, place * d.stagger_cycles)
+    t = 0
+    while st.run[G_RUNNING] > 0:
+        while st.run[G_EVENTS] > 0 and st.heap_key[0] >> 31 <= t:
+            _deliver(m, d, st, warps, t, _pop(st))
+        following = FAR
+        for sm in range(d.sms):
+            if st.sm[sm, M_NEXT] <= t:
+                _intake(m, d, c, st, warps, sm, t)
+            if st.sm[sm, M_DIRTY]:
+                _sort(m, d, st, warps, sm)
+            for core in range(sm * m.sub_cores, (sm + 1) * m.sub_cores):
+                if st.core[core, B_NEXT] <= t:
+                    _cycle(m, d, c, st, warps, core, t)
+            following = min(following, st.sm[sm, M_NEXT])
+            for core in range(sm * m.sub_cores, (sm + 1) * m.sub_cores):
+                following = min(following, st.core[core, B_NEXT])
+        if st.run[G_EVENTS] > 0:
+            following = min(following, st.heap_key[0] >> 31)
+        if st.run[G_STATUS] != y.FINISHED or st.run[G_RUNNING] == 0:
+            break
+        if following >= FAR:
+            st.run[G_STATUS] = y.DEADLOCK
+            break
+        if following > d.max_cycles:
+            st.run[G_STATUS] = y.TOO_LONG
+            break
+        t = max(t + 1, following)
+    return t

@@ -1,0 +1,103 @@
+"""The integer columns that the timing engine reads, and its names for stalls and results.
+
+Engine, twin and ``columns`` share these; everything is an integer, times are SM cycles, or *ticks* where a
+fraction of a cycle matters (issue intervals, measured latencies). The compiled engine freezes these constants.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TICKS = 256  # per SM cycle
+FAR = 1 << 40  # later than any cycle
+
+# columns of `static`, one row per instruction of the program
+(
+    S_STALL,  # cycles until the warp's next issue, at least 1
+    S_WAIT,  # mask of dependence counters that must be zero
+    S_WRITE,  # dependence counter that falls when the result is there, 7 = none
+    S_READ,  # dependence counter that falls when the sources are read, 7 = none
+    S_OWNER,  # the stall that a wait for these counters is counted as
+    S_INTERVAL,  # ticks that the pipe is busy
+    S_LATENCY,  # cycles until S_WRITE falls, for units without a queue
+    S_ACCUMULATE,  # ticks from accumulator to accumulator
+    S_ACC_READ,  # base register of the accumulator read, -1 = none
+    S_ACC_WRITE,
+    S_ARGUMENT,
+    S_REUSE,
+    S_SLOT_A,  # general registers read through the ports of the register file, -1 = none
+    S_SLOT_B,
+    S_SLOT_C,
+    STATIC_COLUMNS,
+) = range(16)
+
+# columns of `rows`, one row per executed warp instruction
+(
+    R_PC,
+    R_UNIT,  # sim.isa.units.Unit; NONE where no lane was active
+    R_WAVEFRONTS,
+    R_COST,  # global access: ticks of the pipe; taken branch: cycles
+    R_SECTORS,  # that go to L2
+    R_HIT,  # 1 = all sectors are in L1
+    R_BEGIN,  # loop that begins here, -1 = none
+    R_END,  # loop whose last row this is, -1 = none
+    ROW_COLUMNS,
+) = range(9)
+
+STALL_NAMES = (
+    "issued",
+    "wait",
+    "long_scoreboard",
+    "short_scoreboard",
+    "math_pipe_throttle",
+    "mio_throttle",
+    "barrier",
+    "membar",
+    "dispatch_stall",
+    "not_selected",
+)
+(ISSUED, WAIT, LONG, SHORT, MATH, MIO, BARRIER_STALL, MEMBAR_STALL, DISPATCH, NOT_SELECTED) = range(10)
+
+FINISHED, DEADLOCK, TOO_LONG, HEAP_FULL = range(4)  # how a run ended
+
+COMMIT_SLOTS = 64  # open cp.async groups of a warp: a dependence counter holds 63
+BARRIERS = 16  # named barriers of a CTA
+
+
+class Machine(NamedTuple):
+    """The numbers of an SM that do not belong to one instruction."""
+
+    sub_cores: int
+    queue_entries: int
+    address_cycles: int
+    intake_ticks: int
+    window_cycles: int  # operand read window, which also lies before the memory queue
+    register_banks: int
+    load_ticks: int
+    wavefront_ticks: int
+    copy_ticks: int
+    copy_extra_cycles: int
+    line_ticks: int
+    release_cycles: int
+    shuffle_ticks: int
+    hit_cycles: int
+    barrier_cycles: int
+    membar_cycles: int
+    cta_start_cycles: int
+
+
+class Drive(NamedTuple):
+    """What one run replays, and the memory it sees."""
+
+    sms: int
+    resident: int  # CTAs on one SM at a time
+    ctas: int
+    stagger_cycles: int  # between the starts of the first CTAs of one SM
+    near_cycles: int  # round trip of a request to memory, nearer or
+    far_cycles: int  # farther half of L2
+    far_threshold: int  # of 2**31
+    seed: int
+    sector_ticks: int  # time of one sector in a server that all SMs share; 0 = no limit
+    mark_warp: int  # whose loop iterations are stamped
+    marks: int  # stamps per CTA
+    max_cycles: int
