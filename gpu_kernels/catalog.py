@@ -8,10 +8,12 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from gpu_kernels.matmul.common import Arrays, Options, Tile
+from gpu_kernels.matmul.common import Arrays, Options
+from gpu_kernels.matmul.tiling import Tile
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError, unknown
 from sim.isa.launch import KernelLaunch
+from sim.isa.program import Program
 
 FOLDER = Path(__file__).parent / "matmul"
 
@@ -56,7 +58,11 @@ def launches(
     fitting = {name: each for name, each in tiles(scheme).items() if each.shared_bytes <= limit}
     if not fitting:
         least = min(each.shared_bytes for each in tiles(scheme).values())
-        raise ConfigError("", f"no tile of {scheme} fits {gpu.name}: the least needs {least} bytes of shared memory, allowed: {limit}")
+        raise ConfigError(
+            "",
+            f"no tile of {scheme} fits {gpu.name}: "
+            f"the least needs {least} bytes of shared memory, allowed: {limit}",
+        )
     names = worth_trying(fitting, m, n)
     return tuple(launch(m, n, k, options, name, gpu, operands) for name in names)
 
@@ -71,3 +77,11 @@ def worth_trying(candidates: Mapping[str, Tile], m: int, n: int) -> tuple[str, .
     kept = {name: tile for name, tile in candidates.items() if enough // 2 <= tile.tokens <= enough}
     narrow = min(tile.outputs for tile in kept.values())
     return tuple(name for name, tile in kept.items() if tile.outputs <= max(narrow, 2 * n))
+
+
+def source_lines(program: Program) -> tuple[str, ...]:
+    """Return the lines of the CUDA source that ``program.source_line`` counts in; none if it is not here."""
+    for path in (FOLDER.parent / program.source_name, Path(program.source_name)):
+        if program.source_name and path.is_file():
+            return tuple(path.read_text(encoding="utf-8", errors="replace").splitlines())
+    return ()

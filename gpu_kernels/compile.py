@@ -18,8 +18,8 @@ from typing import Any, Protocol
 from sim.errors import ConfigError, TcsimError
 from sim.isa.decode import Listing
 
-# Every file the compiler sees lives under this root, which exists nowhere: the line table of a cubin, and so its
-# bytes, do not depend on the folder it was built in.
+# Every file the compiler sees lives under this root, which exists nowhere: the line table of a cubin, and so
+# its bytes, do not depend on the folder it was built in.
 VIRTUAL_ROOT = "/tcsim/"
 SHARED_HEADERS = {"matmul/common.cuh": Path(__file__).parent / "matmul" / "common.cuh"}
 
@@ -32,11 +32,11 @@ class Compiler(Protocol):
         ...
 
     def compile(self, source: str, name: str, headers: Mapping[str, str], options: tuple[str, ...]) -> bytes:
-        """Return the cubin, or raise CompileFailure with the compiler's log."""
+        """Return the cubin, or raise NvrtcError with the compiler's log."""
         ...
 
 
-class CompileFailure(Exception):
+class NvrtcError(Exception):
     """The compiler refused; the message is its log."""
 
 
@@ -49,10 +49,12 @@ def compile_cuda(
 ) -> bytes:
     """Compile ``source`` to a cubin with line information.
 
-    ``name`` is the file's name in messages and in the line table (relative, under VIRTUAL_ROOT). ``headers`` maps
-    further names under the root to their text; the kernels' shared header is always there.
+    ``name`` is the file's name in messages and in the line table (relative, under VIRTUAL_ROOT). ``headers``
+    maps further names under the root to their text; the kernels' shared header is always there.
     """
-    texts = {key: path.read_text(encoding="utf-8") for key, path in SHARED_HEADERS.items()} | dict(headers or {})
+    texts = {key: path.read_text(encoding="utf-8") for key, path in SHARED_HEADERS.items()} | dict(
+        headers or {}
+    )
     options = (
         f"--gpu-architecture={target}",
         "-lineinfo",
@@ -62,7 +64,7 @@ def compile_cuda(
     virtual = {VIRTUAL_ROOT + key: text for key, text in texts.items()}
     try:
         return compiler().compile(source, VIRTUAL_ROOT + name, virtual, options)
-    except CompileFailure as failure:
+    except NvrtcError as failure:
         raise TcsimError(_first_error(str(failure), name)) from None
 
 
@@ -72,7 +74,9 @@ def _first_error(log: str, name: str) -> str:
         found = re.match(r"(.*)\((\d+)\): (?:catastrophic )?error(?: #\S+)?: (.*)", line)
         if found:
             return f"{found[1].removeprefix(VIRTUAL_ROOT)}:{found[2]}: {found[3]}"
-    lines = [line for line in log.splitlines() if "error" in line] or log.splitlines() or ["the compiler failed"]
+    lines = (
+        [line for line in log.splitlines() if "error" in line] or log.splitlines() or ["the compiler failed"]
+    )
     return f"{name}: {lines[0]}"
 
 
@@ -86,7 +90,9 @@ def compiler() -> Compiler:
     try:
         return CupyCompiler()
     except ImportError:
-        raise ConfigError("", "no CUDA compiler here. Install the extra: pip install 'tensorcore-sim[compile]'") from None
+        raise ConfigError(
+            "", "no CUDA compiler here. Install the extra: pip install 'tensorcore-sim[compile]'"
+        ) from None
 
 
 def _wheel_file(pattern: str) -> Path:
@@ -99,7 +105,7 @@ def _wheel_file(pattern: str) -> Path:
 
 
 def _include_options() -> tuple[str, ...]:
-    """Return where cuda_fp16.h and its like are, if the runtime wheel is there (our own kernels need no header)."""
+    """Return where cuda_fp16.h and its like are, if the runtime wheel is there; ours need none."""
     try:
         return (f"-I{_wheel_file('*/include/cuda_fp16.h').parent}",)
     except OSError:
@@ -129,7 +135,7 @@ class WheelCompiler:
         try:
             every = options + _include_options()
             if self._library.nvrtcCompileProgram(program, len(every), _strings(every)) != 0:
-                raise CompileFailure(self._text(program, "ProgramLog").decode(errors="replace").rstrip("\0"))
+                raise NvrtcError(self._text(program, "ProgramLog").decode(errors="replace").rstrip("\0"))
             return self._text(program, "CUBIN")
         finally:
             self._library.nvrtcDestroyProgram(ctypes.byref(program))
@@ -173,19 +179,20 @@ class CupyCompiler:
             nvrtc.compileProgram(program, [*options, *_include_options()])
             return bytes(nvrtc.getCUBIN(program))
         except nvrtc.NVRTCError:
-            raise CompileFailure(nvrtc.getProgramLog(program)) from None
+            raise NvrtcError(nvrtc.getProgramLog(program)) from None
         finally:
             nvrtc.destroyProgram(program)
 
 
-# ------------------------------------------------------------------------------------------------ disassembly
+# ------------------------------------------------------------------------------------- disassembly
 
 
 def disassemble(cubin: bytes, target: str, toolkit: str, source_name: str = "") -> dict[str, Listing]:
-    """Return the listing of every kernel in ``cubin``: [predicate, opcode, operands, source line] per instruction.
+    """Return the listing of every kernel in ``cubin``.
 
-    Branch targets are absolute byte addresses; the line is that of ``source_name`` an instruction comes from, through
-    inlined functions of other files too, 0 where unknown. Encodings are not repeated: they are in the cubin.
+    Branch targets are absolute byte addresses; the line is that of ``source_name`` an instruction comes from,
+    through inlined functions of other files too, 0 where unknown. Encodings are not repeated: they are in the
+    cubin.
     """
     tool = disassembler()
     with tempfile.TemporaryDirectory() as folder:
@@ -195,7 +202,9 @@ def disassemble(cubin: bytes, target: str, toolkit: str, source_name: str = "") 
         lines = _source_lines(_run(tool, "-c", "-gi", str(path)), source_name)
     rows = {function["function-name"]: function["sass-instructions"] for function in functions}
     return {
-        name: Listing(name, target, toolkit, tuple(_row(i, lines.get(name, {}), r) for i, r in enumerate(listed)))
+        name: Listing(
+            name, target, toolkit, tuple(_row(i, lines.get(name, {}), r) for i, r in enumerate(listed))
+        )
         for name, listed in rows.items()
     }
 
@@ -240,7 +249,9 @@ def disassembler() -> Path:
     try:
         return _wheel_file("*/bin/nvdisasm")
     except OSError:
-        raise ConfigError("", "no nvdisasm here. Install the extra: pip install 'tensorcore-sim[compile]'") from None
+        raise ConfigError(
+            "", "no nvdisasm here. Install the extra: pip install 'tensorcore-sim[compile]'"
+        ) from None
 
 
 def _run(tool: Path, *arguments: str) -> str:

@@ -6,13 +6,15 @@ The file defines ``kernel``::
     from gpu_kernels.custom import CudaKernel, output
 
     x = np.random.default_rng(0).standard_normal(1 << 20, dtype=np.float32)
-    kernel = CudaKernel(source="saxpy.cu", name="saxpy", grid=4096, block=256, args=[x, output(x.shape, x.dtype), 2.0])
+    y = output(x.shape, x.dtype)
+    kernel = CudaKernel(source="saxpy.cu", name="saxpy", grid=4096, block=256, args=[x, y, 2.0])
 
 Arrays become buffers in global memory; Python numbers take the type of the kernel's parameter by its size.
 """
 
 from __future__ import annotations
 
+import math
 import runpy
 import traceback
 from collections.abc import Mapping, Sequence
@@ -46,22 +48,30 @@ class Array:
 
 
 def array(data: npt.ArrayLike, role: str = "activations") -> Array:
-    """Give the kernel a pointer to ``data``; ``role`` says what its bytes count as: weights, scales, activations, ..."""
+    """Give the kernel a pointer to ``data``; its bytes count as ``role``: weights, activations, ..."""
     values = np.ascontiguousarray(data)
     return Array(values.nbytes, role, values)
 
 
+def empty(
+    shape: int | Sequence[int], dtype: npt.DTypeLike, role: str = "activations", zeroed: bool = False
+) -> Array:
+    """Give the kernel a pointer to memory whose values do not matter: nothing of that size is allocated."""
+    sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    return Array(math.prod(int(size) for size in sizes) * np.dtype(dtype).itemsize, role, None, zeroed)
+
+
 def output(shape: int | Sequence[int], dtype: npt.DTypeLike, zeroed: bool = False) -> Array:
     """Give the kernel a pointer to memory it writes."""
-    count = int(np.prod(np.asarray(shape, dtype=np.int64)))
-    return Array(count * np.dtype(dtype).itemsize, "output", None, zeroed)
+    return empty(shape, dtype, "output", zeroed)
 
 
 @dataclass(frozen=True, eq=False)
 class CudaKernel:
-    """One launch: what runs (``source``, CUDA text or the path of a file, or ``cubin``, a path), on what, how wide.
+    """One launch: what runs, on what, how wide.
 
-    ``classes`` names the kinds of CTAs, {(x, y, z): how many do the same work}, of which one each is simulated; left
+    ``source`` is CUDA text or a file, ``cubin`` a file: one of them, relative to the launch file.
+    ``classes`` names the kinds of CTAs, {(x, y, z): how many do the same work}, one of them simulated; left
     out, all CTAs of a grid do the same but for the last in each dimension.
     """
 
@@ -96,7 +106,9 @@ def _run(file: Path) -> dict[str, Any]:
     except TcsimError as error:
         raise ConfigError(_place_in(file, error), str(error)) from None
     except SyntaxError as error:
-        raise ConfigError(place(error.filename or file, error.lineno), f"not valid Python: {error.msg}") from None
+        raise ConfigError(
+            place(error.filename or file, error.lineno), f"not valid Python: {error.msg}"
+        ) from None
     except (Exception, SystemExit) as error:
         first = (str(error).splitlines() or [""])[0]
         raise ConfigError(_place_in(file, error), f"{type(error).__name__}: {first}") from None
@@ -104,16 +116,23 @@ def _run(file: Path) -> dict[str, Any]:
 
 def _place_in(file: Path, error: BaseException) -> str:
     """Find the line of ``file`` that the error comes from."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)
+    ]
     return place(file, lines[-1] if lines else None)
 
 
 def _launch(kernel: CudaKernel, file: Path, target: str) -> KernelLaunch:
-    grid, block = _dim3("grid", kernel.grid, MAX_GRID), _dim3("block", kernel.block, (MAX_THREADS, MAX_THREADS, 64))
+    grid, block = (
+        _dim3("grid", kernel.grid, MAX_GRID),
+        _dim3("block", kernel.block, (MAX_THREADS, MAX_THREADS, 64)),
+    )
     if block[0] * block[1] * block[2] > MAX_THREADS:
         raise ConfigError("", f"block: got {block}, allowed: up to {MAX_THREADS} threads")
     if not isinstance(kernel.shared_bytes, int) or kernel.shared_bytes < 0:
-        raise ConfigError("", f"shared_bytes: got {kernel.shared_bytes!r}, allowed: a number of bytes, 0 or more")
+        raise ConfigError(
+            "", f"shared_bytes: got {kernel.shared_bytes!r}, allowed: a number of bytes, 0 or more"
+        )
     program = _program(kernel, file, target)
     args, buffers = _arguments(kernel.args, program.params)
     return KernelLaunch(
@@ -125,7 +144,11 @@ def _dim3(name: str, value: int | Sequence[int], limits: Dim3) -> Dim3:
     sizes = (value,) if isinstance(value, int | np.integer) else tuple(value)
     whole = all(isinstance(size, int | np.integer) and not isinstance(size, bool) for size in sizes)
     padded = (*sizes, 1, 1, 1)[:3]
-    if not 1 <= len(sizes) <= 3 or not whole or not all(1 <= s <= m for s, m in zip(padded, limits, strict=True)):
+    if (
+        not 1 <= len(sizes) <= 3
+        or not whole
+        or not all(1 <= s <= m for s, m in zip(padded, limits, strict=True))
+    ):
         raise ConfigError("", f"{name}: got {value!r}, allowed: up to three sizes of at most {limits}")
     return int(padded[0]), int(padded[1]), int(padded[2])
 
@@ -137,11 +160,13 @@ def _classes(given: Mapping[Dim3, int] | None, grid: Dim3) -> tuple[CtaClass, ..
         if len(cta) != 3 or not all(0 <= index < size for index, size in zip(cta, grid, strict=True)):
             raise ConfigError("", f"classes: got {cta}, allowed: a CTA of the grid {grid}")
     if sum(given.values()) != grid[0] * grid[1] * grid[2] or min(given.values(), default=0) < 1:
-        raise ConfigError("", f"classes: got {sum(given.values())} CTAs in all, allowed: those of the grid {grid}")
+        raise ConfigError(
+            "", f"classes: got {sum(given.values())} CTAs in all, allowed: those of the grid {grid}"
+        )
     return tuple(CtaClass(cta, count, f"CTA {cta}") for cta, count in given.items())
 
 
-# ------------------------------------------------------------------------------------------------ the program
+# ------------------------------------------------------------------------------------- the program
 
 
 def _program(kernel: CudaKernel, file: Path, target: str) -> Program:
@@ -159,7 +184,7 @@ def _program(kernel: CudaKernel, file: Path, target: str) -> Program:
 
 
 def _source(kernel: CudaKernel, file: Path) -> tuple[Path, str]:
-    """Return the file the CUDA text stands in and the text; lines of text inside the Python file are that file's."""
+    """Return where the CUDA text stands, and the text; inside a Python file its lines are that file's."""
     if isinstance(kernel.source, str) and "\n" in kernel.source:
         before, found, _ = file.read_text(encoding="utf-8").partition(kernel.source)
         line = before.count("\n") + 1 if found else 1
@@ -188,7 +213,7 @@ def _find(listings: Mapping[str, Listing], name: str) -> Listing:
     raise unknown("kernel", name, listings)
 
 
-# ------------------------------------------------------------------------------------------------ the arguments
+# ------------------------------------------------------------------------------------- the arguments
 
 
 def _arguments(
@@ -221,8 +246,12 @@ def _buffer(name: str, value: Array, param: Param) -> Buffer:
 def _scalar(name: str, value: Any, param: Param) -> Scalar:
     """Give a number the parameter's type where Python leaves it open."""
     by_size: dict[int, type[np.int32] | type[np.int64]] = {4: np.int32, 8: np.int64}
-    if isinstance(value, bool) or not isinstance(value, int | float | np.int32 | np.uint32 | np.int64 | np.float32):
-        raise ConfigError("", f"{name}: got {type(value).__name__}, allowed: an array or a number of 4 or 8 bytes")
+    if isinstance(value, bool) or not isinstance(
+        value, int | float | np.int32 | np.uint32 | np.int64 | np.float32
+    ):
+        raise ConfigError(
+            "", f"{name}: got {type(value).__name__}, allowed: an array or a number of 4 or 8 bytes"
+        )
     try:
         if isinstance(value, int):
             value = by_size[param.size](value)

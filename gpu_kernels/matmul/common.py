@@ -1,244 +1,52 @@
-"""What the launch descriptions of the matmul kernels share: tiles, split-K, CTA classes, buffers."""
+"""What the launch descriptions of the matmul kernels share: arguments, buffers, what cannot be launched."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gpu_kernels.matmul.tiling import WORD_BYTES, Problem, Tile, choose_splits, cta_classes
 from gpu_kernels.programs.store import load_program
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError
-from sim.isa.launch import Buffer, BufferRef, CtaClass, KernelLaunch
-from sim.isa.program import Program
+from sim.isa.launch import Buffer, BufferRef, KernelLaunch
 
-BLOCK_K = 64  # columns of K in one block of a stage
-FLOAT_BYTES = 4
-WORD_BYTES = 4
 LARGEST = 2**31 - 1  # sizes and grid.x are 32-bit in the kernels
 LARGEST_GRID_YZ = 65535
-MAX_GROUP_SHIFT = 3
-
-# What split-K weighs, tuned with the kernels, not with a machine: the bytes an SM must keep in flight to stream at
-# full speed, and what the arrival at the counter and the second pass cost, as bytes streamed in the same time.
-IN_FLIGHT_BYTES = 32 * 1024
-REDUCTION_BYTES = 32 * 1024
-MAX_SPLITS = 32
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Options = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Tile:
-    """One compiled configuration of a matmul kernel. Sizes in tokens (M), outputs (N) and 64-column blocks of K."""
-
-    tokens: int
-    outputs: int
-    warps_m: int  # along the tokens
-    warps_n: int  # along the outputs
-    stages: int
-    blocks: int  # of 64 columns, in one stage
-    stage_bytes: int
-    ctas_per_sm: int  # the compiler keeps registers low enough for so many
-    extra: Mapping[str, int] = field(default_factory=dict)  # further macros
-
-    @property
-    def name(self) -> str:
-        """Tokens x outputs, the name a user gives."""
-        return f"{self.tokens}x{self.outputs}"
-
-    @property
-    def threads(self) -> int:
-        """Threads of a CTA."""
-        return 32 * self.warps_m * self.warps_n
-
-    @property
-    def shared_bytes(self) -> int:
-        """Dynamic shared memory: the pipeline, reused by the output tile with its padded rows."""
-        return max(self.stages * self.stage_bytes, self.tokens * (2 * self.outputs + 16))
-
-    @property
-    def partial_bytes(self) -> int:
-        """One K slice's share of a tile, in FP32."""
-        return self.tokens * self.outputs * FLOAT_BYTES
-
-    def defines(self) -> dict[str, int]:
-        """Return the macros that configure the source."""
-        return {
-            "BM": self.tokens,
-            "BN": self.outputs,
-            "WARPS_M": self.warps_m,
-            "WARPS_N": self.warps_n,
-            "STAGES": self.stages,
-            "BLOCKS": self.blocks,
-            "CTAS_PER_SM": self.ctas_per_sm,
-            **self.extra,
-        }
-
-    def resident(self, gpu: GpuSpec, program: Program) -> int:
-        """Return how many CTAs one SM holds."""
-        sm = gpu.sm
-        unit = sm.register_file.allocation_unit
-        registers_of_warp = -(-program.registers * 32 // unit) * unit
-        warps = self.threads // 32
-        shared = self.shared_bytes + program.static_shared_bytes + sm.shared_memory.cta_reserved_bytes
-        return min(
-            sm.max_ctas,
-            sm.max_warps // warps,
-            sm.register_file.registers // registers_of_warp // warps,
-            sm.shared_memory.capacity_bytes // shared,
-        )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One matmul cut into tiles and K slices."""
-
-    m: int
-    n: int
-    k: int
-    tile: Tile
-    splits: int
-
-    @property
-    def token_tiles(self) -> int:
-        """Tiles along M."""
-        return -(-self.m // self.tile.tokens)
-
-    @property
-    def output_tiles(self) -> int:
-        """Tiles along N."""
-        return -(-self.n // self.tile.outputs)
-
-    @property
-    def tiles(self) -> int:
-        """Tiles of the output."""
-        return self.token_tiles * self.output_tiles
-
-    @property
-    def stages(self) -> int:
-        """Pipeline stages along all of K."""
-        return -(-self.k // (BLOCK_K * self.tile.blocks))
-
-    @property
-    def slice(self) -> int:
-        """Stages of the shorter K slices."""
-        return self.stages // self.splits
-
-    @property
-    def longer_slices(self) -> int:
-        """K slices, the first ones, that have one stage more."""
-        return self.stages % self.splits
-
-    @property
-    def group_shift(self) -> int:
-        """log2 of the output tiles that consecutive CTAs share; see Place in common.cuh."""
-        if self.token_tiles == 1:
-            return 0
-        return max(shift for shift in range(MAX_GROUP_SHIFT + 1) if self.output_tiles % (1 << shift) == 0)
-
-    @property
-    def grid(self) -> tuple[int, int, int]:
-        """CTAs in x, y and z."""
-        return self.token_tiles << self.group_shift, self.output_tiles >> self.group_shift, self.splits
-
-
-def choose_splits(m: int, n: int, k: int, tile: Tile, gpu: GpuSpec, resident: int) -> int:
-    """Cut K so that the busiest SM has the least to stream, partial sums included."""
-    stages = Problem(m, n, k, tile, 1).stages
-    return min(range(1, min(stages, MAX_SPLITS) + 1), key=lambda s: _cost(Problem(m, n, k, tile, s), gpu, resident))
-
-
-def _cost(problem: Problem, gpu: GpuSpec, resident: int) -> float:
-    """Bytes through the busiest SM, stretched where too few are in flight."""
-    tile, splits = problem.tile, problem.splits
-    busiest = -(-problem.tiles * splits // gpu.sm.count)
-    in_flight = min(busiest, resident) * min(tile.stages - 1, problem.slice or 1) * tile.stage_bytes
-    stretch = max(1.0, IN_FLIGHT_BYTES / in_flight)
-    streamed = busiest * -(-problem.stages // splits) * tile.stage_bytes * stretch
-    if splits == 1:
-        return streamed
-    return streamed + busiest * tile.partial_bytes + splits * tile.partial_bytes + REDUCTION_BYTES
-
-
-def cta_classes(problem: Problem) -> tuple[CtaClass, ...]:
-    """Return the kinds of CTAs: interior or edge tile, longer or shorter K slice, last arriver or not."""
-    return tuple(
-        _cta_class(problem, token, output, z, count * tokens * outputs, last)
-        for token, tokens in _edges(problem.m, problem.tile.tokens)
-        for output, outputs in _edges(problem.n, problem.tile.outputs)
-        for z, count, last in _slices(problem)
-    )
-
-
-def _edges(size: int, tile: int) -> list[tuple[int, int]]:
-    """First tile and number of: the whole tiles, the partial one."""
-    whole, partial = divmod(size, tile)
-    return [(0, whole)] * (whole > 0) + [(whole, 1)] * (partial > 0)
-
-
-def _slices(problem: Problem) -> list[tuple[int, int, bool]]:
-    """First z, number, and whether it arrives last: CTAs start in the order of z, so the last one is taken to."""
-    splits, longer = problem.splits, problem.longer_slices
-    if splits == 1:
-        return [(0, 1, False)]
-    kinds = [(0, longer, False), (longer, splits - 1 - longer, False), (splits - 1, 1, True)]
-    return [kind for kind in kinds if kind[1] > 0]
-
-
-def _cta_class(problem: Problem, token: int, output: int, z: int, count: int, last: bool) -> CtaClass:
-    shift = problem.group_shift
-    x, y = (token << shift) | (output & ((1 << shift) - 1)), output >> shift
-    partial = [
-        axis
-        for axis, size, tile, index in (
-            ("M edge", problem.m, problem.tile.tokens, token),
-            ("N edge", problem.n, problem.tile.outputs, output),
-        )
-        if (index + 1) * tile > size
-    ]
-    label = ", ".join(partial) or "interior"
-    if problem.splits == 1:
-        return CtaClass((x, y, z), count, label)
-    if last:
-        counter = WORD_BYTES * (y * problem.grid[0] + x)
-        return CtaClass((x, y, z), count, f"{label}, last slice", {("counters", counter): problem.splits - 1})
-    return CtaClass((x, y, z), count, f"{label}, slice of {problem.slice + (z < problem.longer_slices)}")
-
-
 def build_launch(
     scheme: str,
-    problem_of: Callable[[Program, int], Problem],
     tile: Tile,
+    m: int,
+    n: int,
+    k: int,
     gpu: GpuSpec,
     buffers: Mapping[str, tuple[int, str]],
     scalars: tuple[np.int32 | np.uint32, ...],
     operands: Arrays | None,
 ) -> KernelLaunch:
-    """Assemble a launch. ``buffers``: name -> (bytes, role), in the order of the kernel's arguments, Y last.
+    """Assemble a launch. ``buffers``: name -> (bytes, role), in the order of the kernel's arguments.
 
-    The arguments are those buffers, workspace, counters, M, N, K, ``scalars``, slice, longer slices, group shift.
+    The arguments are those, workspace, counters, M, N, K, ``scalars``, slice, longer slices, group shift.
     """
     check_shared(scheme, tile, gpu)
     program = load_program(scheme, tile.name, gpu.program_target)
     resident = tile.resident(gpu, program)
     if resident < 1:
         raise ConfigError("", f"tile {tile.name} of {scheme} does not fit an SM of {gpu.name}")
-    problem = problem_of(program, resident)
+    problem = Problem(m, n, k, tile, choose_splits(m, n, k, tile, gpu, resident))
     check_grid(scheme, problem)
     own = [make_buffer(name, nbytes, role, operands) for name, (nbytes, role) in buffers.items()]
-    split = problem.splits > 1
-    workspace = problem.tiles * problem.splits * tile.partial_bytes if split else 0
-    own += [
-        Buffer("workspace", max(workspace, WORD_BYTES), "workspace"),
-        Buffer("counters", problem.tiles * WORD_BYTES if split else WORD_BYTES, "workspace", zeroed=True),
-    ]
+    own += reduction_buffers(problem)
     check_memory(own, gpu)
-    sizes = tuple(np.int32(size) for size in (problem.m, problem.n, problem.k))
+    sizes = (np.int32(m), np.int32(n), np.int32(k))
     shape = tuple(np.int32(v) for v in (problem.slice, problem.longer_slices, problem.group_shift))
     return KernelLaunch(
         program=program,
@@ -248,8 +56,19 @@ def build_launch(
         args=(*(BufferRef(buffer.name) for buffer in own), *sizes, *scalars, *shape),
         buffers=tuple(own),
         classes=cta_classes(problem),
-        label=f"{scheme} {tile.name}" + (f" split {problem.splits}" if split else ""),
+        label=f"{scheme} {tile.name}" + (f" split {problem.splits}" if problem.splits > 1 else ""),
     )
+
+
+def reduction_buffers(problem: Problem) -> list[Buffer]:
+    """Return the room for partial sums and the arrival counters; a word each where K is not split."""
+    split = problem.splits > 1
+    workspace = problem.tiles * problem.splits * problem.tile.partial_bytes if split else WORD_BYTES
+    counters = problem.tiles * WORD_BYTES if split else WORD_BYTES
+    return [
+        Buffer("workspace", workspace, "workspace"),
+        Buffer("counters", counters, "workspace", zeroed=True),
+    ]
 
 
 def make_buffer(name: str, nbytes: int, role: str, operands: Arrays | None) -> Buffer:
@@ -286,7 +105,9 @@ def check_grid(scheme: str, problem: Problem) -> None:
     x, y, _ = problem.grid
     if x > LARGEST or y > LARGEST_GRID_YZ:
         shape = f"{problem.m} x {problem.n} outputs"
-        raise ConfigError("", f"tile {problem.tile.name} of {scheme}: {shape} are too many tiles for one grid")
+        raise ConfigError(
+            "", f"tile {problem.tile.name} of {scheme}: {shape} are too many tiles for one grid"
+        )
 
 
 def check_memory(buffers: list[Buffer], gpu: GpuSpec) -> None:

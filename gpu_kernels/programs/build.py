@@ -1,4 +1,4 @@
-"""Rebuild the bundled programs: ``python -m gpu_kernels.programs.build [scheme ...]``. Needs the extra [compile]."""
+"""Rebuild the bundled programs: ``python -m gpu_kernels.programs.build``. Needs the extra [compile]."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gpu_kernels import catalog
 from gpu_kernels.compile import SHARED_HEADERS, compile_cuda, compiler, digest, disassemble
-from gpu_kernels.matmul.common import Tile
+from gpu_kernels.matmul.tiling import Tile
 from gpu_kernels.programs.store import FOLDER, MANIFEST, read_manifest, stem, write_program
 from sim.errors import TcsimError
 
@@ -42,8 +42,12 @@ class Recipe:
 
     def inputs(self, toolkit: str) -> str:
         """Hash everything that determines the binary."""
-        headers = [f"{name}\n{path.read_text(encoding='utf-8')}" for name, path in sorted(SHARED_HEADERS.items())]
-        return digest(self.source, *headers, json.dumps(self.tile.defines(), sort_keys=True), self.target, toolkit)
+        headers = [
+            f"{name}\n{path.read_text(encoding='utf-8')}" for name, path in sorted(SHARED_HEADERS.items())
+        ]
+        return digest(
+            self.source, *headers, json.dumps(self.tile.defines(), sort_keys=True), self.target, toolkit
+        )
 
     def compile(self) -> bytes:
         """Build the cubin."""
@@ -71,14 +75,14 @@ def stale(toolkit: str, programs: dict[str, dict[str, str]]) -> list[str]:
 def build() -> list[str]:
     """Rebuild what is stale, drop what no recipe names, and write the manifest; return the rebuilt stems."""
     toolkit = compiler().version()
-    old = read_manifest() if MANIFEST.exists() else {"toolkit": "", "programs": {}}
-    outdated = set(stale(toolkit, old["programs"]))
+    old: dict[str, dict[str, str]] = read_manifest()["programs"] if MANIFEST.exists() else {}
+    outdated = set(stale(toolkit, old))
     programs: dict[str, dict[str, str]] = {}
     for recipe in recipes():
         if recipe.stem in outdated:
             programs[recipe.stem] = _build_one(recipe, toolkit)
         else:
-            programs[recipe.stem] = old["programs"][recipe.stem]
+            programs[recipe.stem] = old[recipe.stem]
     for path in FOLDER.glob("*.xz"):
         if path.name.removesuffix(".xz").removesuffix(".cubin").removesuffix(".listing.json") not in programs:
             path.unlink()
@@ -107,5 +111,3 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-

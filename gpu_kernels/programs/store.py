@@ -1,4 +1,4 @@
-"""The bundled programs: cubins with their listings, compressed, and the manifest that says what they were built from."""
+"""The bundled programs: compressed cubins and listings, and the manifest of what they were built from."""
 
 from __future__ import annotations
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from gpu_kernels.matmul.common import (
-    BLOCK_K,
-    Arrays,
-    Options,
-    Problem,
-    Tile,
-    build_launch,
-    check_sizes,
-    choose_splits,
-)
+from gpu_kernels.matmul.common import Arrays, Options, build_launch, check_sizes
+from gpu_kernels.matmul.tiling import BLOCK_K, Tile
 from sim.arch.spec import GpuSpec
 from sim.errors import unknown
 from sim.isa.launch import KernelLaunch
 
 SCHEME = "fp16"
 KERNEL = "fp16_matmul"
-MULTIPLE = 8  # of N and K: 16-byte copies
+MULTIPLE_N = MULTIPLE_K = 8  # 16-byte copies
 HALF_BYTES = 2
 
 
-def _tile(tokens: int, outputs: int, warps: tuple[int, int], stages: int, blocks: int, ctas_per_sm: int) -> Tile:
+def _tile(
+    tokens: int, outputs: int, warps: tuple[int, int], stages: int, blocks: int, ctas_per_sm: int
+) -> Tile:
     stage_bytes = blocks * (tokens + outputs) * BLOCK_K * HALF_BYTES
     return Tile(tokens, outputs, *warps, stages, blocks, stage_bytes, ctas_per_sm)
 
@@ -50,12 +44,13 @@ def launch(
     """Describe Y[m, n] = X[m, k] · W[n, k]^T; ``operands``: activations, weights, in float16."""
     if tile not in TILES:
         raise unknown(f"tile of {SCHEME}", tile, TILES)
-    check_sizes(SCHEME, m, n, k, MULTIPLE, MULTIPLE)
-    chosen = TILES[tile]
+    check_sizes(SCHEME, m, n, k, MULTIPLE_N, MULTIPLE_K)
     return build_launch(
         SCHEME,
-        lambda program, resident: Problem(m, n, k, chosen, choose_splits(m, n, k, chosen, gpu, resident)),
-        chosen,
+        TILES[tile],
+        m,
+        n,
+        k,
         gpu,
         {
             "activations": (HALF_BYTES * m * k, "activations"),

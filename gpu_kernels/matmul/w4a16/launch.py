@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpu_kernels.matmul.common import (
-    BLOCK_K,
-    Arrays,
-    Options,
-    Problem,
-    Tile,
-    build_launch,
-    check_sizes,
-    choose_splits,
-)
+from gpu_kernels.matmul.common import Arrays, Options, build_launch, check_sizes
+from gpu_kernels.matmul.tiling import BLOCK_K, Tile
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError, unknown
 from sim.isa.launch import KernelLaunch
 
 SCHEME = "w4a16"
 KERNEL = "w4a16_matmul"
-MULTIPLE_N = 16  # one packing block
+MULTIPLE_N, MULTIPLE_K = 16, BLOCK_K  # one packing block
 HALF_BYTES = 2
 INVERSE_BITS = 31  # the kernel computes block / blocks_per_group as block * inverse >> 31
-# Up to so many tokens per warp the scale goes to the accumulators (4 FFMA per 8 tokens, 16 outputs and 64 columns),
-# above to the weights (16 HMUL2 per 16 outputs and 64 columns, and no second set of accumulators).
+# Up to so many tokens per warp the scale goes to the accumulators (4 FFMA per 8 tokens, 16 outputs and 64
+# columns), above to the weights (16 HMUL2 per 16 outputs and 64 columns, no second set of accumulators).
 ACCUMULATOR_SCALES_UP_TO = 16
 
 
-def _tile(tokens: int, outputs: int, warps: tuple[int, int], stages: int, blocks: int, ctas_per_sm: int) -> Tile:
+def _tile(
+    tokens: int, outputs: int, warps: tuple[int, int], stages: int, blocks: int, ctas_per_sm: int
+) -> Tile:
     weights, activations, scales = outputs * BLOCK_K // 2, tokens * BLOCK_K * HALF_BYTES, outputs * HALF_BYTES
     extra = {"SCALE_ACCUMULATORS": int(tokens // warps[0] <= ACCUMULATOR_SCALES_UP_TO)}
-    return Tile(tokens, outputs, *warps, stages, blocks, blocks * (weights + activations + scales), ctas_per_sm, extra)
+    return Tile(
+        tokens, outputs, *warps, stages, blocks, blocks * (weights + activations + scales), ctas_per_sm, extra
+    )
 
 
 TILES = {
@@ -55,17 +51,18 @@ TILES = {
 def launch(
     m: int, n: int, k: int, options: Options, tile: str, gpu: GpuSpec, operands: Arrays | None = None
 ) -> KernelLaunch:
-    """Describe Y[m, n] = X[m, k] · W[n, k]^T; ``operands``: activations (float16), weights and scales as packed."""
+    """Describe Y[m, n] = X[m, k] · W[n, k]^T; ``operands``: activations, packed weights and scales."""
     if tile not in TILES:
         raise unknown(f"tile of {SCHEME}", tile, TILES)
-    check_sizes(SCHEME, m, n, k, MULTIPLE_N, BLOCK_K)
+    check_sizes(SCHEME, m, n, k, MULTIPLE_N, MULTIPLE_K)
     group = _group(k, options)
-    chosen = TILES[tile]
     inverse = _group_inverse(n, k, group)
     return build_launch(
         SCHEME,
-        lambda program, resident: Problem(m, n, k, chosen, choose_splits(m, n, k, chosen, gpu, resident)),
-        chosen,
+        TILES[tile],
+        m,
+        n,
+        k,
         gpu,
         {
             "activations": (HALF_BYTES * m * k, "activations"),
@@ -89,10 +86,12 @@ def _group(k: int, options: Options) -> int:
 
 
 def _group_inverse(n: int, k: int, group: int) -> int:
-    """Return what the kernel multiplies a block's number by to find its row of scales; 0: there is one row."""
+    """Return what the kernel multiplies a block's number by to find its row of scales; 0: one row."""
     blocks, blocks_per_group = k // BLOCK_K, group // BLOCK_K
     if blocks == blocks_per_group:
         return 0
     if blocks * blocks_per_group >= 1 << INVERSE_BITS or n * (k // group) >= 1 << 32:
-        raise ConfigError("", f"{SCHEME}: got N = {n}, K = {k}, allowed: fewer scales, the kernel counts them in 32 bits")
+        raise ConfigError(
+            "", f"{SCHEME}: got N = {n}, K = {k}, allowed: fewer scales, the kernel counts them in 32 bits"
+        )
     return -(-(1 << INVERSE_BITS) // blocks_per_group)

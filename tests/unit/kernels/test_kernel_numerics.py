@@ -1,0 +1,117 @@
+"""Every tile of every kernel computes its scheme's matmul: all CTAs of a grid, executed one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from gpu_kernels import catalog
+from gpu_kernels.matmul import common
+from gpu_kernels.matmul.tiling import BLOCK_K, Tile
+from sim.arch.load import load_gpu
+from sim.exec.execute import execute
+from sim.isa.launch import Buffer, CtaClass, KernelLaunch
+from workloads.schemes.base import get_scheme
+
+pytestmark = pytest.mark.jit
+
+# Half results: 2^-11 of each; weights rounded after scaling add as much again.
+TOLERANCE = 2.0**-11
+TILES = [(scheme, name) for scheme in catalog.available() for name in catalog.tiles(scheme)]
+POISON = 0xFF  # all ones are NaN as half and as float: nobody may use what nobody wrote
+
+
+def run_grid(launch: KernelLaunch, order: Sequence[int] | None = None) -> dict[str, npt.NDArray[np.uint8]]:
+    """Execute every CTA on one memory image; return the buffers' bytes."""
+    memory = {b.name: _initial(b) for b in launch.buffers}
+    gx, gy, gz = launch.grid
+    ctas = [(x, y, z) for z in range(gz) for y in range(gy) for x in range(gx)]
+    for index in order if order is not None else range(len(ctas)):
+        buffers = tuple(replace(b, data=memory[b.name]) for b in launch.buffers)
+        done = execute(replace(launch, buffers=buffers), CtaClass(ctas[index], 1), fold=False)
+        memory = {name: done.buffer(name).copy() for name in memory}
+    return memory
+
+
+def _initial(buffer: Buffer) -> npt.NDArray[np.uint8]:
+    if buffer.data is not None:
+        return np.ascontiguousarray(buffer.data).reshape(-1).view(np.uint8)
+    return np.full(buffer.nbytes, 0 if buffer.zeroed else POISON, np.uint8)
+
+
+def multiply(
+    scheme: str,
+    tile: str,
+    m: int,
+    n: int,
+    k: int,
+    splits: int,
+    monkeypatch: pytest.MonkeyPatch,
+    group: int = -1,
+    order: Sequence[int] | None = None,
+) -> npt.NDArray[np.float16]:
+    """Run one matmul, compare it with the scheme's reference, return it."""
+    monkeypatch.setattr(common, "choose_splits", lambda *_: splits)
+    rng = np.random.default_rng(m * 1000 + k)
+    chosen = get_scheme(scheme)
+    options = {"group_size": group} if chosen.options else {}
+    operands = chosen.quantize(rng.standard_normal((n, k)).astype(np.float32), options)
+    x = rng.standard_normal((m, k)).astype(np.float16)
+    arrays = {"activations": x, **chosen.pack(operands)}
+    (launch,) = catalog.launches(scheme, m, n, k, options, load_gpu("h200"), tile, arrays)
+    memory = run_grid(launch, order)
+    assert not memory["counters"].any(), "the last arriver resets the counters for the next launch"
+    y = memory["output"].view(np.float16).reshape(m, n)
+    want = chosen.reference(operands, x)
+    error = np.linalg.norm(y.astype(np.float64) - want) / np.linalg.norm(want)
+    assert error < TOLERANCE, f"relative error {error:.2e}"
+    return y
+
+
+def _sizes(scheme: str, tile: str) -> tuple[Tile, int, int]:
+    chosen = catalog.tiles(scheme)[tile]
+    return chosen, catalog.module(scheme).MULTIPLE_N, catalog.module(scheme).MULTIPLE_K
+
+
+@pytest.mark.parametrize(("scheme", "tile"), TILES)
+def test_k_shorter_than_the_pipeline(scheme: str, tile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen, _, multiple_k = _sizes(scheme, tile)
+    multiply(scheme, tile, chosen.tokens, chosen.outputs, multiple_k, 1, monkeypatch)
+
+
+@pytest.mark.parametrize(("scheme", "tile"), TILES)
+def test_edges_in_every_dimension(scheme: str, tile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen, multiple_n, multiple_k = _sizes(scheme, tile)
+    k = BLOCK_K * chosen.blocks * (chosen.stages + 2) + multiple_k
+    multiply(scheme, tile, chosen.tokens + 1, chosen.outputs + multiple_n, k, 1, monkeypatch)
+
+
+@pytest.mark.parametrize(("scheme", "tile"), TILES)
+def test_splits_of_unequal_length_do_not_depend_on_the_order(
+    scheme: str, tile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, multiple_n, _ = _sizes(scheme, tile)
+    m, n, k = max(1, chosen.tokens - 3), chosen.outputs - multiple_n, BLOCK_K * chosen.blocks * 5
+    forward = multiply(scheme, tile, m, n, k, 3, monkeypatch, group=BLOCK_K)
+    backward = multiply(scheme, tile, m, n, k, 3, monkeypatch, group=BLOCK_K, order=(2, 0, 1))
+    assert np.array_equal(forward, backward)
+
+
+@pytest.mark.parametrize("scheme", catalog.available())
+def test_more_slices_than_one_batch_of_partial_sums(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tile, chosen = next(iter(catalog.tiles(scheme).items()))
+    multiply(scheme, tile, 1, chosen.outputs, BLOCK_K * chosen.blocks * 9, 9, monkeypatch)
+
+
+@pytest.mark.parametrize("group", [64, 128, 256, -1])
+def test_w4a16_groups(group: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for tile in ("8x64", "32x128"):
+        multiply("w4a16", tile, 3, 64, 768, 2, monkeypatch, group=group)
+
+
+def test_grouped_rasterization_reaches_every_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    multiply("fp16", "8x64", 8 * 3, 64 * 4, 64, 1, monkeypatch)
