@@ -19,6 +19,7 @@ import runpy
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def _launch(kernel: CudaKernel, file: Path, target: str) -> KernelLaunch:
 
 
 def _dim3(name: str, value: int | Sequence[int], limits: Dim3) -> Dim3:
-    sizes = (value,) if isinstance(value, int | np.integer) else tuple(value)
+    sizes = tuple(value) if isinstance(value, Sequence) else (value,)
     whole = all(isinstance(size, int | np.integer) and not isinstance(size, bool) for size in sizes)
     padded = (*sizes, 1, 1, 1)[:3]
     if (
@@ -178,9 +179,19 @@ def _program(kernel: CudaKernel, file: Path, target: str) -> Program:
     else:
         shown, text = _source(kernel, file)
         name, toolkit = shown.name, compiler().version()
-        cubin = compile_cuda(text, name, target, kernel.defines)
-    listing = _find(disassemble(cubin, target, toolkit, name), kernel.name)
+        cubin = _compiled(text, name, target, tuple(sorted(kernel.defines.items())))
+    listing = _find(_disassembled(cubin, target, toolkit, name), kernel.name)
     return decode_program(cubin, listing, str(shown))
+
+
+@lru_cache(maxsize=32)
+def _compiled(text: str, name: str, target: str, defines: tuple[tuple[str, str | int], ...]) -> bytes:
+    return compile_cuda(text, name, target, dict(defines))
+
+
+@lru_cache(maxsize=32)
+def _disassembled(cubin: bytes, target: str, toolkit: str, name: str) -> dict[str, Listing]:
+    return disassemble(cubin, target, toolkit, name)
 
 
 def _source(kernel: CudaKernel, file: Path) -> tuple[Path, str]:
@@ -255,7 +266,7 @@ def _scalar(name: str, value: Any, param: Param) -> Scalar:
     try:
         if isinstance(value, int):
             value = by_size[param.size](value)
-        elif isinstance(value, float) and not isinstance(value, np.generic):
+        elif isinstance(value, float):
             value = np.float32(value)
     except (KeyError, OverflowError):
         raise ConfigError("", f"{name}: got {value}, allowed: a number of {param.size} bytes") from None
