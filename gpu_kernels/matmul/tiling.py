@@ -18,6 +18,8 @@ MAX_GROUP_SHIFT = 3
 # at full speed, and what the arrival at the counter and the second pass cost, as bytes streamed in that time.
 IN_FLIGHT_BYTES = 32 * 1024
 REDUCTION_BYTES = 32 * 1024
+FILL_STAGES = 1  # of waiting when a CTA begins, beside those that others on the SM cover
+PARTIAL_WEIGHT = 1 / 3  # of a byte of partial sums: it stays in L2, which is that much faster than DRAM
 MAX_SPLITS = 32
 
 
@@ -150,10 +152,11 @@ def _cost(problem: Problem, gpu: GpuSpec, resident: int) -> float:
     busiest = -(-problem.tiles * splits // gpu.sm.count)
     in_flight = min(busiest, resident) * min(tile.stages - 1, problem.slice or 1) * tile.stage_bytes
     stretch = max(1.0, IN_FLIGHT_BYTES / in_flight)
-    streamed = busiest * -(-problem.stages // splits) * tile.stage_bytes * stretch
+    stages = -(-problem.stages // splits) + FILL_STAGES
+    streamed = busiest * stages * tile.stage_bytes * stretch
     if splits == 1:
         return streamed
-    return streamed + busiest * tile.partial_bytes + splits * tile.partial_bytes + REDUCTION_BYTES
+    return streamed + (busiest + splits) * tile.partial_bytes * PARTIAL_WEIGHT + REDUCTION_BYTES
 
 
 def cta_classes(problem: Problem) -> tuple[CtaClass, ...]:

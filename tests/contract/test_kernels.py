@@ -15,7 +15,9 @@ from gpu_kernels.programs.build import TARGETS, Recipe, recipes, stale
 from gpu_kernels.programs.store import FOLDER, load_program, read_manifest
 from sim.arch.load import load_gpu
 from sim.errors import ConfigError
+from sim.exec.execute import execute
 from sim.isa.launch import BYTE_ROLES, BufferRef, KernelLaunch
+from sim.sm.banks import ideal_wavefronts, wavefronts
 from workloads.schemes.base import available_schemes, get_scheme
 
 H200 = load_gpu("h200")
@@ -112,6 +114,21 @@ def test_small_problems_use_the_whole_gpu(scheme: str) -> None:
 def test_large_problems_are_not_split(scheme: str) -> None:
     for launch in catalog.launches(scheme, 8192, 8192, 4096, get_scheme(scheme).check_options({}), H200):
         assert launch.grid[2] == 1
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize(("scheme", "tile"), TILES)
+def test_no_access_to_shared_memory_has_a_bank_conflict(scheme: str, tile: str) -> None:
+    """Swizzle, fragment order and padded output rows: as many wavefronts as there are phases, everywhere."""
+    options, tokens = get_scheme(scheme).check_options({}), catalog.tiles(scheme)[tile].tokens
+    for n in (512, 65536):  # split and not
+        (launch,) = catalog.launches(scheme, tokens, n, 1024, options, H200, tile)
+        for each in launch.classes:
+            patterns = execute(launch, each).trace.patterns
+            memory = H200.sm.shared_memory
+            assert np.array_equal(wavefronts(patterns, memory), ideal_wavefronts(patterns, memory)), (
+                each.label
+            )
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
