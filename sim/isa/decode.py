@@ -12,7 +12,7 @@ import numpy as np
 
 from sim.errors import UnsupportedInstructionError
 from sim.isa import opcodes as o
-from sim.isa.elf import read_kernel
+from sim.isa.elf import KernelImage, read_kernel
 from sim.isa.forms import Form, forms
 from sim.isa.opcodes import Kind, Op
 from sim.isa.operands import ABSENT, OperandError, match_signature, predicate
@@ -54,7 +54,11 @@ class _Instruction:
 
 def decode_program(cubin: bytes, listing: Listing, source_name: str = "") -> Program:
     """Decode one kernel; an instruction outside the white list raises UnsupportedInstructionError."""
-    image = read_kernel(cubin, listing.kernel)
+    return build_program(read_kernel(cubin, listing.kernel), listing, cubin, source_name)
+
+
+def build_program(image: KernelImage, listing: Listing, cubin: bytes = b"", source_name: str = "") -> Program:
+    """Join a kernel's image and its listing to the columns of a Program."""
     rows = [_decode_row(listing, index, row) for index, row in enumerate(listing.rows)]
     mma_names = tuple(sorted({row.form.mma for row in rows if row.form.mma}))
     control = _control_columns(image.code, len(rows))

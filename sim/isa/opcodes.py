@@ -49,6 +49,7 @@ class Op(IntEnum):
     FCHK = 44
     HMMA = 50
     IMMA = 51
+    ATOMS = 59
     LDS = 60
     STS = 61
     LDSM = 62
@@ -134,7 +135,10 @@ MUFU_RCP, MUFU_EX2, MUFU_RSQ, MUFU_SQRT, MUFU_LG2, MUFU_TANH = range(6)
 ROUND_UP = 1 << 4
 TRUNCATE = 1 << 5
 SHIFT_AMOUNT = 1 << 4  # FLO.SH, BMSK.C
-WITH_A_UNPACKED = 1 << 36  # F2FP.F16.F32.PACK_AB: halves of two FP32
+FTZ = 1 << 36  # subnormal inputs and results are zeros
+ROUND_DOWN = 1 << 37
+ROUND_ZERO = 1 << 38
+CONVERGED = 1 << 39  # BRA.CONV
 
 SPECIAL_REGISTERS = {
     "SR_TID.X": 0,

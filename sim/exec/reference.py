@@ -1,0 +1,248 @@
+"""The readable twin of the executor: NumPy over 32 lanes, no folding, no speed. The tests hold the two together.
+
+Written from what the instructions mean (PTX and NVIDIA's def/use sets), on Python's integers and fractions. It shares
+with the executor only the decoded columns, the layout of the memory image, and conventions where the hardware is free:
+a divergent branch runs its taken side first; warps run in turn from barrier to barrier; lanes store in ascending order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sim.errors import DeadlockError, TcsimError
+from sim.exec import reference_float as _float  # registers its meanings
+from sim.exec.execute import Execution
+from sim.exec.reference_integer import MEANINGS
+from sim.exec.reference_memory import ACCESSES, Access, Seen
+from sim.exec.reference_state import LANE, LANES, Array, Group, Slot, Step, Warp
+from sim.exec.state import Memory, build_memory
+from sim.exec.trace import WarpTrace
+from sim.isa import opcodes as o
+from sim.isa.launch import CtaClass, Dim3, KernelLaunch
+from sim.isa.opcodes import Kind, Op
+from sim.isa.program import Program
+
+__all__ = ["Reference", "execute_reference"]
+assert _float
+ANYWHERE = -1  # the convergence point of WARPSYNC
+
+
+@dataclass(frozen=True)
+class Row:
+    """One executed warp instruction."""
+
+    pc: int
+    lanes: int
+    taken: bool
+    access: Access
+
+
+@dataclass
+class Reference:
+    """One CTA being executed."""
+
+    launch: KernelLaunch
+    memory: Memory
+    warps: list[Warp]
+    rows: list[list[Row]]
+    seen: Seen = field(default_factory=Seen)
+
+    @property
+    def program(self) -> Program:
+        """The kernel."""
+        return self.launch.program
+
+    def run(self) -> None:
+        """Run every warp to its end, from barrier to barrier."""
+        while any(warp.groups for warp in self.warps):
+            for warp in self.warps:
+                while warp.groups and warp.barrier is None:
+                    self.step(warp)
+            waiting = {warp.barrier for warp in self.warps if warp.groups}
+            if len(waiting) > 1:
+                raise DeadlockError(f"warps wait at different barriers: {waiting}")
+            for warp in self.warps:
+                warp.barrier = None
+
+    def step(self, warp: Warp) -> None:
+        """Execute the next instruction of the first group that is not blocked."""
+        group = next((each for each in warp.groups if each.waits_for is None), None)
+        if group is None:
+            raise DeadlockError(f"warp {warp.number}: every group waits to converge")
+        pc, number = group.pc, int(self.program.guard[group.pc])
+        guard = Slot(Kind.UPRED if number & 16 else Kind.PRED, number & 7, o.INV if number & 8 else 0)
+        active = group.mask & warp.truth(guard)
+        slots = [
+            Slot(Kind(int(kind)), int(value), int(flags)) for kind, value, flags in self.program.operands[pc]
+        ]
+        step = Step(warp, int(self.program.modifiers[pc]), slots, active, int(self.program.opcode[pc]))
+        self.seen.access = Access()
+        taken = self.perform(step, group)
+        self.rows[warp.number].append(Row(pc, int(active.sum()), taken, self.seen.access))
+
+    def perform(self, step: Step, group: Group) -> bool:
+        """Give one instruction its effect; return whether it jumped."""
+        operation = Op(step.operation)
+        if operation in _CONTROL:
+            return _CONTROL[operation](step, group)
+        group.pc += 1
+        if not step.active.any():
+            return False
+        if operation in ACCESSES:
+            ACCESSES[operation](step, self.seen)
+        else:
+            MEANINGS[operation](step)
+        return False
+
+    def trace(self) -> WarpTrace:
+        """Return the rows as the executor's columns."""
+        flat = [row for rows in self.rows for row in rows]
+        patterns = list(dict.fromkeys(row.access.pattern for row in flat if row.access.pattern))
+        number = {pattern: index for index, pattern in enumerate(patterns)}
+        columns = [
+            [row.pc for row in flat],
+            [row.lanes for row in flat],
+            [number[row.access.pattern] if row.access.pattern else -1 for row in flat],
+            [row.access.lines for row in flat],
+            [row.access.sectors for row in flat],
+            [row.access.misses for row in flat],
+            [int(row.taken) for row in flat],
+            [row.access.buffer for row in flat],
+        ]
+        offset = np.cumsum([0, *(len(rows) for rows in self.rows)]).astype(np.int64)
+        table = np.array(patterns, np.int32).reshape(-1, 34)
+        arrays = [np.array(column, np.int32) for column in columns]
+        return WarpTrace(self.program, offset, *arrays, np.zeros((0, 3), np.int64), table)
+
+
+def execute_reference(launch: KernelLaunch, cta_class: CtaClass) -> Execution:
+    """Execute the representative CTA of ``cta_class``, every iteration of every loop."""
+    memory = build_memory(launch, cta_class)
+    special = special_registers(launch, cta_class.cta)
+    warps = [_warp(launch, memory, special, number) for number in range(launch.warps)]
+    run = Reference(launch, memory, warps, [[] for _ in warps])
+    run.run()
+    return Execution(run.trace(), launch, memory)
+
+
+def _warp(launch: KernelLaunch, memory: Memory, special: Array, number: int) -> Warp:
+    mask = 32 * number + LANE < launch.threads
+    return Warp(number, memory, special[:, 32 * number : 32 * number + 32], [Group(0, mask)], ~mask)
+
+
+def special_registers(launch: KernelLaunch, cta: Dim3) -> Array:
+    """Return every special register for every thread, uint32 [registers, threads]."""
+    thread = np.arange(32 * launch.warps)
+    x, y, _ = launch.block
+    values = np.zeros((16, len(thread)), np.uint64)
+    for name, number in o.SPECIAL_REGISTERS.items():
+        kind, _, part = name.removeprefix("SR_").partition(".")
+        axis = "XYZ".index(part) if part else 0
+        lane = thread.astype(np.uint64) % 32
+        values[number] = {
+            "TID": (thread % x, thread // x % y, thread // x // y)[axis],
+            "CTAID": np.full(len(thread), cta[axis]),
+            "NTID": np.full(len(thread), launch.block[axis]),
+            "LANEID": lane,
+            "EQMASK": 1 << lane,
+            "LTMASK": (1 << lane) - 1,
+            "LEMASK": (2 << lane) - 1,
+            "GTMASK": 0xFFFFFFFF - ((2 << lane) - 1),
+            "GEMASK": 0xFFFFFFFF - ((1 << lane) - 1),
+        }.get(kind, np.zeros(len(thread), np.uint64))
+    return values.astype(np.uint32)
+
+
+# ---------------------------------------------------------------------------------------------------- control flow
+
+
+def converge(warp: Warp) -> None:
+    """Merge the groups that wait at a point which every live lane bound to it has reached."""
+    for point in {group.waits_for for group in warp.groups if group.waits_for is not None}:
+        waiting = [group for group in warp.groups if group.waits_for == point]
+        arrived = np.logical_or.reduce([group.mask for group in waiting])
+        if np.any(warp.convergence[point] & ~warp.exited & ~arrived):
+            continue
+        first, rest = waiting[0], waiting[1:]
+        first.mask, first.waits_for, first.pc = arrived, None, first.pc + 1
+        warp.groups = [group for group in warp.groups if not any(group is each for each in rest)]
+
+
+def _branch(step: Step, group: Group) -> bool:
+    target = step.slots[1].value // 16
+    condition = step.slots[0]
+    jump = step.active
+    if condition.kind in (Kind.PRED, Kind.UPRED):
+        jump = jump & step.truth(0)
+    elif condition.kind == Kind.UREG:  # .DIV and .CONV ask whether the lanes of a mask run together
+        alone = len(step.warp.groups) == 1
+        jump = jump & (alone if step.modified(o.CONVERGED) else not alone)
+    if not jump.any():
+        group.pc += 1
+    elif np.array_equal(jump, group.mask):
+        group.pc = target
+    else:
+        group.mask, group.pc = group.mask & ~jump, group.pc + 1
+        step.warp.groups.insert(0, Group(target, jump))
+    return bool(jump.any())
+
+
+def _exit(step: Step, group: Group) -> bool:
+    step.warp.exited |= step.active
+    group.mask, group.pc = group.mask & ~step.active, group.pc + 1
+    if not group.mask.any():
+        step.warp.groups = [each for each in step.warp.groups if each is not group]
+    converge(step.warp)
+    return False
+
+
+def _set_convergence(step: Step, group: Group) -> bool:
+    step.warp.convergence[step.slots[0].value] = step.active
+    group.pc += 1
+    return False
+
+
+def _wait_convergence(step: Step, group: Group) -> bool:
+    return _wait(step, group, step.slots[0].value)
+
+
+def _wait(step: Step, group: Group, point: int) -> bool:
+    if len(step.warp.groups) == 1 or not step.active.any():
+        group.pc += 1
+    else:
+        group.waits_for = point
+        converge(step.warp)
+    return False
+
+
+def _break(step: Step, group: Group) -> bool:
+    leaving = step.active & (step.truth(0) if step.slots[0].kind != Kind.NONE else True)
+    point = step.slots[1].value
+    step.warp.convergence[point] = step.warp.convergence.get(point, np.zeros(LANES, bool)) & ~leaving
+    group.pc += 1
+    converge(step.warp)
+    return False
+
+
+def _synchronize_warp(step: Step, group: Group) -> bool:
+    mask = 0xFFFFFFFF if step.slots[0].kind == Kind.NONE else int(step.integer(0)[np.argmax(step.active)])
+    step.warp.convergence[ANYWHERE] = (mask >> LANE & 1).astype(bool)
+    return _wait(step, group, ANYWHERE)
+
+
+def _synchronize_cta(step: Step, group: Group) -> bool:
+    group.pc += 1
+    if step.active.any():
+        if len(step.warp.groups) > 1:
+            raise TcsimError("barrier in divergent code")
+        step.warp.barrier = step.slots[0].value
+    return False
+
+
+_CONTROL: dict[Op, Callable[[Step, Group], bool]] = {
+    Op.BRA: _branch, Op.EXIT: _exit, Op.BSSY: _set_convergence, Op.BSYNC: _wait_convergence,
+    Op.BREAK: _break, Op.WARPSYNC: _synchronize_warp, Op.BAR: _synchronize_cta,
+}  # fmt: skip

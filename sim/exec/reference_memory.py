@@ -1,0 +1,287 @@
+"""The twin's accesses to memory and its tensor operations: whole-array NumPy, byte by byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sim.errors import TcsimError
+from sim.exec.access import GLOBAL_BASE_HIGH, KIND_LOAD, KIND_MATRIX, KIND_STORE
+from sim.exec.reference_float import pack
+from sim.exec.reference_integer import meaning
+from sim.exec.reference_state import LANES, Array, Step
+from sim.isa import opcodes as o
+from sim.isa.opcodes import Kind, Op
+
+
+@dataclass
+class Access:
+    """What one instruction asked of the memories."""
+
+    pattern: tuple[int, ...] | None = None  # size, kind, 32 lane offsets
+    lines: int = 0
+    sectors: int = 0
+    misses: int = 0
+    buffer: int = -1
+
+
+@dataclass
+class Seen:
+    """The sectors that L1 holds (without capacity), and the access being made."""
+
+    sectors: set[int] = field(default_factory=set)
+    access: Access = field(default_factory=Access)
+
+
+def size_of(step: Step) -> int:
+    """Return the bytes one lane accesses."""
+    return 1 << ((step.modifiers & o.SIZE_MASK) >> o.SIZE_SHIFT)
+
+
+def addresses(step: Step, at: int) -> Array:
+    """Return the sum of an address operand's base, uniform base and offset, int64[32]."""
+    total = np.full(LANES, step.slots[at + 2].value, np.int64)
+    for index in (at, at + 1):
+        slot = step.slots[index]
+        if slot.kind == Kind.NONE:
+            continue
+        value = step.pair(index) if slot.has(o.WIDE) else step.bits(index).astype(np.uint64)
+        total = total + (value << np.uint64(slot.flags >> 8)).astype(np.int64)
+    return total
+
+
+def shared_bytes(step: Step, at: int, size: int, lanes: Array, kind: int, seen: Seen) -> Array:
+    """Return byte indices [32, size] into shared memory, checked, and note the access pattern."""
+    address = addresses(step, at) & 0xFFFFFF
+    _check(address, lanes, size, len(step.warp.memory.shared), "shared")
+    lowest = int(address[lanes].min()) // 128 * 128 if lanes.any() else 0
+    offsets = np.where(lanes, address - lowest, -1)
+    seen.access.pattern = (size, kind, *(int(offset) for offset in offsets))
+    return np.where(lanes, address, 0)[:, None] + np.arange(size)
+
+
+def global_bytes(step: Step, at: int, size: int, lanes: Array, seen: Seen, cached: bool) -> Array:
+    """Return byte indices [32, size] into the flat image of global memory, checked, and note lines and sectors."""
+    memory = step.warp.memory
+    address = addresses(step, at)
+    buffer, offset = (address >> 32) - GLOBAL_BASE_HIGH, address & 0xFFFFFFFF
+    known = lanes & (buffer >= 0) & (buffer < len(memory.sizes))
+    safe = np.where(known, buffer, 0)
+    if np.any(lanes & (~known | (offset + size > memory.sizes[safe]))):
+        raise TcsimError("global address in no buffer")
+    _check(offset, lanes, size, 1 << 40, "global")
+    if lanes.any():
+        touched = address[lanes][:, None] + np.arange(size)
+        sectors = {int(sector) for sector in (touched // 32).ravel()}
+        seen.access.lines = len(np.unique(touched // 128))
+        seen.access.sectors = len(sectors)
+        seen.access.misses = len(sectors - seen.sectors) if cached else len(sectors)
+        seen.access.buffer = int(buffer[np.argmax(lanes)])
+        if cached:
+            seen.sectors |= sectors
+    inside = memory.starts[safe] + offset % memory.windows[safe]
+    return np.where(lanes, inside, 0)[:, None] + np.arange(size)
+
+
+def _check(address: Array, lanes: Array, size: int, end: int, space: str) -> None:
+    if np.any(lanes & (address + size > end)):
+        raise TcsimError(f"{space} address out of range")
+    if np.any(lanes & (address % size != 0)):
+        raise TcsimError(f"{space} address misaligned")
+
+
+def load(step: Step, at: int, data: Array) -> None:
+    """Write loaded bytes [32, size] to the registers of slot ``at``; narrow ones are extended."""
+    size = data.shape[1]
+    if size < 4:
+        sign = (data[:, -1] >= 128) & step.modified(o.SIGNED_LOAD)
+        filler = np.where(sign, 255, 0).astype(np.uint8)[:, None]
+        data = np.concatenate([data, np.repeat(filler, 4 - size, axis=1)], axis=1)
+    words = np.ascontiguousarray(data).view(np.uint32)
+    number = step.slots[at].value
+    for part in range(words.shape[1]):
+        if number != o.RZ:
+            step.write_register(Kind.REG, number + part, words[:, part].copy())
+
+
+def stored(step: Step, at: int, size: int) -> Array:
+    """Return the bytes [32, size] of the registers of slot ``at``."""
+    number = step.slots[at].value
+    parts = [
+        step.warp.register(number if number == o.RZ else number + part) for part in range(max(1, size // 4))
+    ]
+    return np.ascontiguousarray(np.stack(parts, axis=1)).view(np.uint8)[:, :size]
+
+
+def scatter(memory: Array, index: Array, data: Array, lanes: Array) -> None:
+    """Store the lanes' bytes in ascending lane order: the last one wins."""
+    for lane in np.flatnonzero(lanes):
+        memory[index[lane]] = data[lane]
+
+
+def _lds(step: Step, seen: Seen) -> None:
+    index = shared_bytes(step, 1, size_of(step), step.active, KIND_LOAD, seen)
+    load(step, 0, step.warp.memory.shared[index])
+
+
+def _sts(step: Step, seen: Seen) -> None:
+    index = shared_bytes(step, 0, size_of(step), step.active, KIND_STORE, seen)
+    scatter(step.warp.memory.shared, index, stored(step, 3, size_of(step)), step.active)
+
+
+def _matrices(step: Step, at: int, seen: Seen) -> tuple[int, Array]:
+    """Return how many 8x8 matrices there are and the byte indices [32, 16] of their rows."""
+    count = (step.modifiers & o.MATRICES_MASK) >> o.MATRICES_SHIFT
+    lanes = step.active & (np.arange(LANES) < 8 * count)
+    return count, shared_bytes(step, at, 16, lanes, KIND_MATRIX, seen)
+
+
+def _ldsm(step: Step, seen: Seen) -> None:
+    count, index = _matrices(step, 1, seen)
+    for matrix in range(count):
+        rows = step.warp.memory.shared[index[8 * matrix : 8 * matrix + 8]].view(np.uint16)
+        rows = rows.T if step.modified(o.TRANSPOSE) else rows
+        step.write_register(
+            Kind.REG, step.slots[0].value + matrix, np.ascontiguousarray(rows).view(np.uint32).reshape(LANES)
+        )
+
+
+def _stsm(step: Step, seen: Seen) -> None:
+    count, index = _matrices(step, 0, seen)
+    number = step.slots[3].value
+    for matrix in range(count):
+        words = step.warp.register(number if number == o.RZ else number + matrix)
+        rows = words.view(np.uint16).reshape(8, 8)
+        rows = rows.T if step.modified(o.TRANSPOSE) else rows
+        step.warp.memory.shared[index[8 * matrix : 8 * matrix + 8]] = (
+            np.ascontiguousarray(rows).view(np.uint8).reshape(8, 16)
+        )
+
+
+def _ldg(step: Step, seen: Seen) -> None:
+    index = global_bytes(step, 1, size_of(step), step.active, seen, cached=not step.modified(o.BYPASS))
+    load(step, 0, step.warp.memory.flat[index])
+
+
+def _stg(step: Step, seen: Seen) -> None:
+    index = global_bytes(step, 0, size_of(step), step.active, seen, cached=False)
+    scatter(step.warp.memory.flat, index, stored(step, 3, size_of(step)), step.active)
+
+
+def _ldgsts(step: Step, seen: Seen) -> None:
+    size = size_of(step)
+    to = shared_bytes(step, 0, size, step.active, KIND_STORE, seen)
+    present = step.active & (step.truth(6) if step.slots[6].kind != Kind.NONE else True)
+    index = global_bytes(step, 3, size, present, seen, cached=False)
+    data = np.where(present[:, None], step.warp.memory.flat[index], 0).astype(np.uint8)
+    scatter(step.warp.memory.shared, to, data, step.active)
+
+
+def _atomic(step: Step, seen: Seen) -> None:
+    returns = Op(step.operation) == Op.ATOMG
+    index = global_bytes(step, 2 if returns else 0, 4, step.active, seen, cached=False)
+    _read_modify_write(step, step.warp.memory.flat, index, 5 if returns else 3, returns)
+
+
+def _shared_atomic(step: Step, seen: Seen) -> None:
+    index = shared_bytes(step, 1, 4, step.active, KIND_STORE, seen)
+    _read_modify_write(step, step.warp.memory.shared, index, 4, True)
+
+
+def _read_modify_write(step: Step, memory: Array, index: Array, data_at: int, returns: bool) -> None:
+    """Lanes in ascending order; the old word returns in slot 0 (shared) or 1."""
+    code = (step.modifiers & o.ATOMIC_MASK) >> o.ATOMIC_SHIFT
+    value = step.bits(data_at)
+    swap = step.bits(data_at + 1) if code == o.CAS else value
+    old = np.zeros(LANES, np.uint32)
+    for lane in np.flatnonzero(step.active):
+        old[lane] = memory[index[lane]].view(np.uint32)[0]
+        new = np.array([_combined(step, code, old[lane], value[lane], swap[lane])], np.uint32)
+        memory[index[lane]] = new.view(np.uint8)
+    if returns:
+        step.write(0 if Op(step.operation) == Op.ATOMS else 1, old)
+
+
+def _combined(step: Step, code: int, old: np.uint32, value: np.uint32, swap: np.uint32) -> np.uint32 | int:
+    if code == o.ADD and step.modified(o.FLOAT):
+        with np.errstate(all="ignore"):
+            return np.uint32((old.view(np.float32) + value.view(np.float32)).view(np.uint32))
+    signed = not step.modified(o.UNSIGNED)
+    a, b = (int(old.view(np.int32)), int(value.view(np.int32))) if signed else (int(old), int(value))
+    result = {
+        o.ADD: a + b,
+        o.MIN: min(a, b),
+        o.MAX: max(a, b),
+        o.INC: 0 if int(old) >= int(value) else int(old) + 1,
+        o.EXCH: b,
+        o.AND_OP: a & b,
+        o.OR_OP: a | b,
+        o.CAS: int(swap) if old == value else int(old),
+    }[code]
+    return result % (1 << 32)
+
+
+ACCESSES: dict[Op, Callable[[Step, Seen], None]] = {
+    Op.LDS: _lds, Op.STS: _sts, Op.LDSM: _ldsm, Op.STSM: _stsm, Op.LDG: _ldg, Op.STG: _stg,
+    Op.LDGSTS: _ldgsts, Op.RED: _atomic, Op.ATOMG: _atomic, Op.ATOMS: _shared_atomic,
+}  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------- tensor operations
+
+
+def fragments(step: Step, index: int, count: int, dtype: type) -> list[Array]:
+    """Return ``count`` registers as 8 x n tiles: row = lane // 4, elements of a row in lane order."""
+    number = step.slots[index].value
+    registers = [step.warp.register(number if number == o.RZ else number + part) for part in range(count)]
+    return [np.ascontiguousarray(register).view(dtype).reshape(8, -1) for register in registers]
+
+
+@meaning(Op.HMMA, Op.IMMA)
+def multiply_matrices(step: Step) -> None:
+    """D = A B + C as PTX lays out mma.sync: quadrants of A in (row block, column block) order, B by column blocks."""
+    steps = 1 + (step.modifiers >> 1 & 1)
+    integers = Op(step.operation) == Op.IMMA
+    kind = np.int8 if integers else np.float16
+    a_tiles = [_values(step, tile) for tile in fragments(step, 1, 2 * steps, kind)]
+    b_tiles = [_values(step, tile) for tile in fragments(step, 2, steps, kind)]
+    a = np.hstack([np.vstack(a_tiles[2 * block : 2 * block + 2]) for block in range(steps)])
+    b = np.hstack(b_tiles).T
+    accumulate_half = not integers and bool(step.modifiers & 1)
+    c = _accumulator(step, accumulate_half, np.int32 if integers else np.float32)
+    for inner in range(a.shape[1]):
+        with np.errstate(all="ignore"):
+            c = c + a[:, inner : inner + 1] * b[inner]
+    _write_accumulator(step, c, accumulate_half)
+
+
+def _values(step: Step, tile: Array) -> Array:
+    if tile.dtype == np.int8:
+        return tile.astype(np.int32)
+    if step.modified(o.BF16):
+        return (tile.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return tile.astype(np.float32)
+
+
+def _accumulator(step: Step, half: bool, dtype: type) -> Array:
+    """Return C, 16 x 8: with FP32 or INT32 two registers make one row block, with FP16 one does."""
+    if half:
+        return np.vstack(fragments(step, 3, 2, np.float16)).astype(np.float32)
+    tiles = fragments(step, 3, 4, dtype)
+    return np.vstack([np.stack(tiles[block : block + 2], axis=2).reshape(8, 8) for block in (0, 2)])
+
+
+def _write_accumulator(step: Step, c: Array, half: bool) -> None:
+    number = step.slots[0].value
+    for block in range(2):
+        rows = c[8 * block : 8 * block + 8]
+        if half:
+            step.write_register(
+                Kind.REG, number + block, pack(step, rows.astype(np.float64).reshape(LANES, 2))
+            )
+            continue
+        for part in range(2):
+            word = np.ascontiguousarray(rows.reshape(LANES, 2)[:, part]).view(np.uint32)
+            step.write_register(Kind.REG, number + 2 * block + part, word)
