@@ -74,6 +74,7 @@ class RunResult:
     compulsory_bytes: int
     config_hash: str
     version: str
+    tile: str = ""  # the configuration that ran, of those tried the fastest
     spread_us: float = 0.0  # half range over seeds of the latency jitter
     shared_accesses: tuple[SharedAccess, ...] = field(default=())
     roofs: Mapping[str, float] = field(default_factory=dict)  # tensor_tflops, mma_tflops, dram_gb_per_s, l2_gb_per_s, shared_gb_per_s

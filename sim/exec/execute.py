@@ -13,7 +13,7 @@ from sim.exec import access, state
 from sim.exec.folding import apply_fold, foretold
 from sim.exec.interpreter import BAD_DIVERGENCE, FAULT, GROW, RUNAWAY, run_warp
 from sim.exec.state import AT_BARRIER, AT_HEADER, EXITED, RUNNING, Folder, Memory, Recorder, Registers
-from sim.exec.trace import WarpTrace
+from sim.isa.trace import WarpTrace
 from sim.isa.launch import CtaClass, KernelLaunch
 from sim.isa.opcodes import Op
 from sim.isa.program import Program
@@ -67,7 +67,7 @@ def execute(launch: KernelLaunch, cta_class: CtaClass, fold: bool = True) -> Exe
 def _attempt(launch: KernelLaunch, cta_class: CtaClass, fold: bool) -> Execution | None:
     run = _Run(
         launch,
-        _columns(launch.program),
+        instruction_columns(launch.program),
         state.build_registers(launch, cta_class.cta),
         state.build_memory(launch, cta_class),
         state.build_folder(launch.warps, fold),
@@ -86,7 +86,7 @@ def _attempt(launch: KernelLaunch, cta_class: CtaClass, fold: bool) -> Execution
     return Execution(_trace(launch, recorder, run.folder), launch, run.memory)
 
 
-def _columns(program: Program) -> tuple[npt.NDArray[Any], ...]:
+def instruction_columns(program: Program) -> tuple[npt.NDArray[Any], ...]:
     """Return the columns the hot loop reads; branch targets as instruction indices."""
     target = np.zeros(len(program), np.int64)
     branches = program.opcode == int(Op.BRA)

@@ -64,6 +64,7 @@ class KernelLaunch:
     buffers: tuple[Buffer, ...]
     classes: tuple[CtaClass, ...]
     label: str = ""
+    source_lines: tuple[str, ...] = ()  # the CUDA source, for reports
 
     @property
     def ctas(self) -> int:

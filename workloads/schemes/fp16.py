@@ -18,7 +18,7 @@ class Fp16(Scheme):
 
     name = "fp16"
     doc = "FP16 weights and activations, FP32 accumulation"
-    input_type = "fp16"
+    input_type = "f16"
     weight_bits = 16
 
     def _check_shape(self, n: int, k: int, options: Options, where: str) -> None:

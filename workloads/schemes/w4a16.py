@@ -40,7 +40,7 @@ class W4A16(Scheme):
 
     name = "w4a16"
     doc = "INT4 weights with FP16 group scales, FP16 activations, FP32 accumulation"
-    input_type = "fp16"
+    input_type = "f16"
     weight_bits = 4
     options = (
         Option("group_size", 128, (64, 128, 256, -1), "columns of K that share a scale; -1: all of them"),

@@ -1,0 +1,220 @@
+"""One launch on one GPU: execute its CTA classes, time them on an SM, compose them on the chip."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from sim.arch.checks import mma_ops
+from sim.arch.spec import GpuSpec
+from sim.chip.device import CtaWork, Device, DeviceRun
+from sim.chip.memory_system import MemorySystem
+from sim.chip.occupancy import Occupancy, occupancy
+from sim.chip.traffic import CtaTraffic, DramTraffic, cta_traffic, dram_traffic
+from sim.exec.execute import execute
+from sim.exec.probe import first_touches
+from sim.isa.trace import WarpTrace
+from sim.isa.launch import CtaClass, KernelLaunch
+from sim.sm.model import CtaTiming, time_cta
+
+TRACES_KEPT = 256
+TIMINGS_KEPT = 4096
+T = TypeVar("T")
+
+
+class Cache:
+    """The most recently used results of a pure function, by key."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: OrderedDict[Hashable, object] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the result for ``key``, making it if it is not kept."""
+        if key not in self._kept:
+            self._kept[key] = make()
+            if len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]  # type: ignore[return-value]
+
+
+_TRACES, _TRAFFIC, _TIMINGS = Cache(TRACES_KEPT), Cache(TRACES_KEPT), Cache(TIMINGS_KEPT)
+
+
+@dataclass(frozen=True, eq=False)
+class TracedClass:
+    """One CTA class with what its representative did."""
+
+    cta_class: CtaClass
+    trace: WarpTrace
+    signature: str  # equal for traces that differ only in how often their loops ran
+    traffic: CtaTraffic
+
+
+@dataclass(frozen=True, eq=False)
+class ChipRun:
+    """A launch on a chip: what ran, how long, and under which load."""
+
+    launch: KernelLaunch
+    classes: tuple[TracedClass, ...]
+    occupancy: Occupancy
+    dram: DramTraffic
+    device: DeviceRun
+    clock_mhz: float
+    launch_us: float  # fixed costs
+    sms: int
+    timer: SmTimer
+
+    @property
+    def resident(self) -> int:
+        """CTAs that share an SM while the launch fills the chip: its occupancy, or what the grid gives."""
+        return min(self.occupancy.ctas_per_sm, -(-self.launch.ctas // self.sms))
+
+    @property
+    def time_us(self) -> float:
+        """Time of the launch in a CUDA graph."""
+        return self.launch_us + self.device.duration_ns / 1e3
+
+
+def trace_launch(launch: KernelLaunch) -> tuple[TracedClass, ...]:
+    """Execute one CTA of each class; traces are kept and serve every machine."""
+    identity = launch_identity(launch)
+    if any(buffer.data is not None for buffer in launch.buffers):
+        return _trace_classes(launch)  # data may drive addresses: nothing is kept
+    return _TRACES.get(identity, lambda: _trace_classes(launch))
+
+
+def launch_identity(launch: KernelLaunch) -> Hashable:
+    """Return all that determines a launch's traces when no data drives them."""
+    buffers = tuple((buffer.name, buffer.nbytes, buffer.role) for buffer in launch.buffers)
+    classes = tuple((c.cta, c.count, tuple(sorted(c.patches.items()))) for c in launch.classes)
+    arguments = tuple(str(argument) for argument in launch.args)
+    return (launch.program.identity, launch.grid, launch.block, launch.dynamic_shared_bytes, arguments, buffers, classes)
+
+
+def _trace_classes(launch: KernelLaunch) -> tuple[TracedClass, ...]:
+    traced = []
+    for cta_class in launch.classes:
+        trace = execute(launch, cta_class).trace
+        traced.append(TracedClass(cta_class, trace, _signature(trace), cta_traffic(trace, len(launch.buffers))))
+    return tuple(traced)
+
+
+def _signature(trace: WarpTrace) -> str:
+    digest = hashlib.sha256(trace.program.identity.encode())
+    columns = (trace.offset, trace.pc, trace.lanes, trace.pattern, trace.lines, trace.sectors, trace.misses, trace.taken)
+    for column in (*columns, trace.loops[:, :2], trace.patterns):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+class SmTimer:
+    """Times CTA classes on one machine's SM; what was timed once, on any machine with the same SM, is kept."""
+
+    def __init__(self, gpu: GpuSpec) -> None:
+        numbers = gpu.sm.model_dump(mode="json", exclude={"count", "max_clock_mhz", "sustained_clock_mhz"})
+        l2 = gpu.l2.model_dump(mode="json", include={"near_latency_cycles", "far_latency_cycles", "far_fraction"})
+        self._gpu, self._identity = gpu, json.dumps([numbers, l2], sort_keys=True)
+
+    def time(self, traced: TracedClass, resident: int) -> CtaTiming:
+        """Time ``resident`` CTAs of a class together on one SM, at several loaded latencies."""
+        key = (traced.signature, self._identity, resident)
+        timing = _TIMINGS.get(key, lambda: time_cta(traced.trace, self._gpu, resident))
+        return timing.for_trace(traced.trace)
+
+
+def run_launch(launch: KernelLaunch, gpu: GpuSpec) -> ChipRun:
+    """Simulate a launch; the clock follows the load on the tensor cores."""
+    classes = trace_launch(launch)
+    fits = occupancy(launch, gpu)
+    dram = _dram(launch, gpu, classes, fits.ctas_per_sm * gpu.sm.count)
+    timer = SmTimer(gpu)
+    clock = gpu.sm.max_clock_mhz
+    device = _device(launch, gpu, classes, fits, dram, timer, clock)
+    fixed_us = gpu.launch.graph_node_us + gpu.launch.ramp_us
+    duty = tensor_duty(classes, gpu, (fixed_us + device.duration_ns / 1e3) * clock)
+    settled = sustained_clock(gpu, duty)
+    if settled != clock:
+        device = _device(launch, gpu, classes, fits, dram, timer, settled)
+    return ChipRun(launch, classes, fits, dram, device, settled, fixed_us, gpu.sm.count, timer)
+
+
+def _dram(
+    launch: KernelLaunch, gpu: GpuSpec, classes: tuple[TracedClass, ...], concurrent: int
+) -> DramTraffic:
+    traffic = [each.traffic for each in classes]
+    capacity = gpu.l2.capacity_bytes
+    return _TRAFFIC.get(
+        (launch_identity(launch), concurrent, capacity),
+        lambda: dram_traffic(launch, traffic, concurrent, capacity, first_touches),
+    )
+
+
+def _device(
+    launch: KernelLaunch,
+    gpu: GpuSpec,
+    classes: tuple[TracedClass, ...],
+    fits: Occupancy,
+    dram: DramTraffic,
+    timer: SmTimer,
+    clock_mhz: float,
+) -> DeviceRun:
+    memory = MemorySystem(gpu, clock_mhz)
+    works = [_work(traced, launch, dram, timer, memory.ns_per_cycle) for traced in classes]
+    return Device(memory, gpu.sm.count, fits.ctas_per_sm).run(works)
+
+
+def _work(
+    traced: TracedClass, launch: KernelLaunch, dram: DramTraffic, timer: SmTimer, ns_per_cycle: float
+) -> CtaWork:
+    timings: dict[int, CtaTiming] = {}
+
+    def duration_ns(resident: int, latency_ns: float) -> float:
+        if resident not in timings:
+            timings[resident] = timer.time(traced, resident)
+        return timings[resident].cycles(latency_ns / ns_per_cycle) * ns_per_cycle
+
+    return CtaWork(
+        f"{traced.cta_class.label} {traced.cta_class.cta}",
+        traced.cta_class.count,
+        duration_ns,
+        (dram.read_bytes + dram.write_bytes) / launch.ctas,
+        traced.traffic.total,
+        dram.share,
+    )
+
+
+def tensor_duty(classes: tuple[TracedClass, ...], gpu: GpuSpec, cycles: float) -> float:
+    """Return the tensor cores' work over ``cycles``, as a share of their fastest rate."""
+    full_rate_cycles = sum(
+        each.cta_class.count * count * mma_ops(name) / gpu.sm.tensor.peak_ops_per_cycle[input_type(name)]
+        for each in classes
+        for name, count in mma_counts(each.trace).items()
+        if input_type(name) in gpu.sm.tensor.peak_ops_per_cycle
+    )
+    return min(1.0, full_rate_cycles / gpu.sm.count / cycles) if cycles else 0.0
+
+
+def mma_counts(trace: WarpTrace) -> dict[str, int]:
+    """Count the tensor instructions of one CTA by shape and types."""
+    which = trace.program.mma[trace.pc]
+    ran = (which >= 0) & (trace.lanes > 0)
+    totals = np.bincount(which[ran], trace.repeats()[ran], len(trace.program.mma_names))
+    return {name: int(total) for name, total in zip(trace.program.mma_names, totals, strict=True)}
+
+
+def input_type(name: str) -> str:
+    """Return the type of an mma's inputs: the last part of its name."""
+    return name.rsplit(".", 1)[-1]
+
+
+def sustained_clock(gpu: GpuSpec, duty: float) -> float:
+    """Return the clock that the power limit leaves at a tensor duty: linear from the highest to the sustained."""
+    return gpu.sm.max_clock_mhz - (gpu.sm.max_clock_mhz - gpu.sm.sustained_clock_mhz) * duty
