@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sim.arch.spec import GpuSpec, Pipe, TensorOp
 from sim.errors import UnsupportedInstructionError
-from sim.exec.trace import WarpTrace
+from sim.isa.trace import WarpTrace
 from sim.isa.program import Program
 from sim.isa.units import NO_COUNTER, Unit
 from sim.sm import layout as y

@@ -65,14 +65,15 @@ class State(NamedTuple):
     counter: I64  # [slots * warps, COUNTERS]
     owner: I64  # [slots * warps, COUNTERS]: the stall that waiting for it counts as
     groups: I64  # [slots * warps, COMMIT_SLOTS]: copies that must be done before a cp.async group is
-    accumulator: I64  # [slots * warps, 256]: tick at which it may be read again
+    accumulator: I64  # [slots * warps, 256]: tick at which it may be read
     core: I64  # [sub-cores, B_FIELDS]
     pipe: I64  # [sub-cores, units]: tick at which it is free
     port: I64  # [sub-cores, register banks]: cycle at which its read port is free
-    reuse: I64  # [sub-cores, register banks, 3]: warp * 256 + register held for an operand slot
+    reuse: I64  # [sub-cores, register banks, 3]: the operand held for a slot
     order: I64  # [sub-cores, warps]: warps, youngest first; -1 ends the list
-    queue_warp: I64  # [sub-cores, queue entries]
+    queue_who: I64  # [sub-cores, queue entries]: W_BORN and number of the warp
     queue_row: I64
+    queue_trip: I64  # cycles that memory takes to answer
     queue_time: I64  # cycle from which it may leave
     queue_free: I64  # cycle at which its entry is free again
     sm: I64  # [SMs, M_FIELDS]
@@ -146,11 +147,15 @@ def _pop(st: State) -> int:
 
 
 @hot
-def _event(st: State, w: int, kind: int, counter: int, waves: int) -> int:
+def _who(st: State, w: int) -> int:
+    """Name a warp of the present CTA of its slot."""
+    return int((st.warp[w, W_BORN] << WARP_BITS) | w)
+
+
+@hot
+def _event(who: int, kind: int, counter: int, waves: int) -> int:
     """Pack an event; ``waves`` is 1 for a RELEASED that ends an outstanding access."""
-    packed = (st.warp[w, W_BORN] << WARP_BITS) | w
-    packed = (packed << WAVE_BITS) | waves
-    return int((((packed << COUNTER_BITS) | counter) << EVENT_BITS) | kind)
+    return (((((who << WAVE_BITS) | waves) << COUNTER_BITS) | counter) << EVENT_BITS) | kind
 
 
 @hot
@@ -229,19 +234,24 @@ def draw(seed: int, cta: int, warp: int, request: int) -> int:
 
 
 @hot
-def _memory_cycles(m: Machine, d: Drive, c: Columns, st: State, w: int, warps: int, row: int, t: int) -> int:
-    """Round trip of one request: L1 hit, or memory and the wait for the shared server."""
+def _trip(m: Machine, d: Drive, c: Columns, st: State, w: int, warps: int, row: int) -> int:
+    """Round trip of one request: L1 hit, or one of the halves of L2."""
     if c.rows[row, y.R_HIT]:
         return m.hit_cycles
     request = st.warp[w, W_REQUESTS]
     st.warp[w, W_REQUESTS] = request + 1
     bits = draw(d.seed, st.slot[w // warps, C_CTA], w % warps, request)
-    cycles = d.far_cycles if bits < d.far_threshold else d.near_cycles
-    if d.sector_ticks > 0:
-        server = max(st.run[G_SERVER], t * TICKS) + c.rows[row, y.R_SECTORS] * d.sector_ticks
-        st.run[G_SERVER] = server
-        cycles += (server - t * TICKS) // TICKS
-    return cycles
+    return d.far_cycles if bits < d.far_threshold else d.near_cycles
+
+
+@hot
+def _server_cycles(d: Drive, c: Columns, st: State, row: int, t: int) -> int:
+    """Transfer, and the wait for it, through the server that all SMs share."""
+    if d.sector_ticks == 0 or c.rows[row, y.R_HIT]:
+        return 0
+    server = max(st.run[G_SERVER], t * TICKS) + c.rows[row, y.R_SECTORS] * d.sector_ticks
+    st.run[G_SERVER] = server
+    return int((server - t * TICKS) // TICKS)
 
 
 @hot
@@ -270,7 +280,7 @@ def _intake(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, t:
             core = sm * m.sub_cores + turn
             if _intake_time(st, c, sm, core) <= t:
                 st.sm[sm, M_TURN] = turn + 1
-                _take(m, d, c, st, warps, sm, core, t)
+                _take(m, d, c, st, sm, core, t)
                 break
     _plan_intake(m, c, st, sm)
 
@@ -286,7 +296,7 @@ def _plan_intake(m: Machine, c: Columns, st: State, sm: int) -> None:
 
 
 @hot
-def _take(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, core: int, t: int) -> None:
+def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: int) -> None:
     """Move the head of a queue into the pipe and schedule what comes of it."""
     entries = st.queue_row.shape[1]
     entry = (st.core[core, B_HEAD] + st.core[core, B_TAKEN]) % entries
@@ -294,7 +304,8 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, core
     st.core[core, B_ADDRESS] = t + m.address_cycles
     st.queue_free[core, entry] = t + m.address_cycles
     st.sm[sm, M_QUEUED] -= 1
-    w = st.queue_warp[core, entry]
+    who = st.queue_who[core, entry]
+    w = who & ((1 << WARP_BITS) - 1)
     row = st.queue_row[core, entry]
     pc = c.rows[row, y.R_PC]
     unit = c.rows[row, y.R_UNIT]
@@ -317,21 +328,21 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, core
             st.core[core, B_RETURN] = back
             done = (back + TICKS // 2) // TICKS
         if write != NO_COUNTER:
-            _push(st, max(done, t + 1), _event(st, w, RELEASED, write, 0))
+            _push(st, max(done, t + 1), _event(who, RELEASED, write, 0))
     else:
         cost = c.rows[row, y.R_COST]
         busy = max(busy, cost)
-        trip = _memory_cycles(m, d, c, st, w, warps, row, t) - m.window_cycles
+        trip = st.queue_trip[core, entry] + _server_cycles(d, c, st, row, t) - m.window_cycles
         if unit == ASYNC_COPY:
             waves = max(1, c.rows[row, y.R_WAVEFRONTS])
             arrival = max(t + max(1, trip + m.copy_extra_cycles - waves), st.warp[w, W_ARRIVAL])
             st.warp[w, W_ARRIVAL] = arrival
-            _push(st, arrival, _event(st, w, ARRIVED, write, waves))
+            _push(st, arrival, _event(who, ARRIVED, write, waves))
         else:
             trip += max(0, cost - m.line_ticks) // TICKS
-            _push(st, t + max(1, trip), _event(st, w, RELEASED, write, 1))
+            _push(st, t + max(1, trip), _event(who, RELEASED, write, 1))
     if read != NO_COUNTER:
-        _push(st, t + max(1, m.release_cycles - m.window_cycles), _event(st, w, RELEASED, read, 0))
+        _push(st, t + max(1, m.release_cycles - m.window_cycles), _event(who, RELEASED, read, 0))
     st.sm[sm, M_INTAKE] = start + busy
     for k in range(st.order.shape[1]):  # a warp that waits for an entry of this queue now knows when
         w = st.order[core, k]
@@ -409,13 +420,19 @@ def _queue_full(st: State, core: int, w: int, t: int) -> bool:
 
 
 @hot
+def _operand(st: State, w: int, register: int) -> int:
+    """Return what names a register of a warp in the reuse cache."""
+    return _who(st, w) << 8 | register
+
+
+@hot
 def _reads(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, slot: int) -> int:
     """Bank whose port an operand slot needs, -1 if none (no register, or it is in the reuse cache)."""
     register = c.static[pc, y.S_SLOT_A + slot]
     if register < 0:
         return -1
     bank = register % m.register_banks
-    return -1 if st.reuse[core, bank, slot] == w * 256 + register else bank
+    return -1 if st.reuse[core, bank, slot] == _operand(st, w, register) else bank
 
 
 @hot
@@ -430,7 +447,7 @@ def _ports_busy(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, t
             reads = (a == bank) + (b == bank) + (e == bank)
             ready = max(ready, st.port[core, bank] + reads - max(m.window_cycles, reads))
     if ready > t:
-        return _sleep(st, w, y.DISPATCH, ready)
+        return _sleep(st, w, y.DISPATCH, t + 1)  # what other warps read may change it
     return False
 
 
@@ -442,7 +459,7 @@ def _read_operands(m: Machine, c: Columns, st: State, core: int, w: int, pc: int
         if register < 0:
             continue
         bank = register % m.register_banks
-        key = w * 256 + register
+        key = _operand(st, w, register)
         if st.reuse[core, bank, slot] != key:
             st.port[core, bank] = max(st.port[core, bank], t) + 1
         st.reuse[core, bank, slot] = key if (c.static[pc, y.S_REUSE] >> slot) & 1 else -1
@@ -495,7 +512,9 @@ def _execute(
         entries = st.queue_row.shape[1]
         entry = (st.core[core, B_HEAD] + st.core[core, B_COUNT]) % entries
         st.core[core, B_COUNT] += 1
-        st.queue_warp[core, entry] = w
+        st.queue_who[core, entry] = _who(st, w)
+        if not _uses_data_pipe(unit):
+            st.queue_trip[core, entry] = _trip(m, d, c, st, w, warps, row)
         st.queue_row[core, entry] = row
         st.queue_time[core, entry] = t + m.window_cycles
         sm = core // m.sub_cores
@@ -505,9 +524,9 @@ def _execute(
         st.warp[w, W_OUT] += not _uses_data_pipe(unit)
         return resume
     if write != NO_COUNTER:
-        _push(st, t + c.static[pc, y.S_LATENCY], _event(st, w, RELEASED, write, 0))
+        _push(st, t + c.static[pc, y.S_LATENCY], _event(_who(st, w), RELEASED, write, 0))
     if read != NO_COUNTER:
-        _push(st, t + m.window_cycles, _event(st, w, RELEASED, read, 0))
+        _push(st, t + m.window_cycles, _event(_who(st, w), RELEASED, read, 0))
     if unit <= TENSOR:
         start = max(st.pipe[core, unit], t * TICKS)
         if unit == TENSOR:
@@ -614,9 +633,11 @@ def _start(m: Machine, d: Drive, c: Columns, st: State, warps: int, slot: int, t
     for k in range(warps):
         w = slot * warps + k
         born = st.warp[w, W_BORN] + 1
+        arrival = st.warp[w, W_ARRIVAL]  # copies of the CTA before may still be on their way
         for field in range(W_FIELDS):
             st.warp[w, field] = 0
         st.warp[w, W_BORN] = born
+        st.warp[w, W_ARRIVAL] = arrival
         st.warp[w, W_ROW] = c.offset[k]
         st.warp[w, W_SINCE] = t
         st.warp[w, W_LOOP] = -1

@@ -1,7 +1,7 @@
 """The integer columns that the timing engine reads, and its names for stalls and results.
 
 Engine, twin and ``columns`` share these; everything is an integer, times are SM cycles, or *ticks* where a
-fraction of a cycle matters (issue intervals, measured latencies). The compiled engine freezes these constants.
+fraction of a cycle matters (issue intervals, measured latencies). The compiled engine freezes the constants.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.exec.trace import WarpTrace
+from sim.isa.trace import WarpTrace
 from sim.isa.program import Program
 from sim.isa.units import NO_COUNTER, Unit
 
