@@ -142,8 +142,10 @@ def stalls(run: ChipRun) -> dict[str, float]:
     issued = 0.0
     for traced in run.classes:
         weight = traced.cta_class.count * float(traced.trace.repeats().sum())
-        for name, value in run.timer.time(traced, run.resident).stalls.items():
-            total[name] += weight * value
+        timing = run.timer.time(traced, run.resident)
+        at = int(np.argmin(np.abs(timing.latencies - run.latency_cycles)))
+        for name, value in zip(timing.stall_names, timing.stalls[at], strict=True):
+            total[name] += weight * float(value)
         issued += weight
     return {name: value / issued for name, value in total.items()}
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from sim.arch.checks import mma_ops
 from sim.arch.spec import GpuSpec
@@ -21,8 +23,9 @@ from sim.exec.execute import execute
 from sim.exec.probe import first_touches
 from sim.isa.trace import WarpTrace
 from sim.isa.launch import CtaClass, KernelLaunch
-from sim.sm.model import CtaTiming, time_cta
+from sim.sm.model import MOST_ITERATIONS, CtaTiming, time_cta
 
+F64 = npt.NDArray[np.float64]
 TRACES_KEPT = 256
 TIMINGS_KEPT = 4096
 T = TypeVar("T")
@@ -78,6 +81,14 @@ class ChipRun:
         return min(self.occupancy.ctas_per_sm, -(-self.launch.ctas // self.sms))
 
     @property
+    def latency_cycles(self) -> float:
+        """The loaded memory latency that the CTAs saw, mean over time, in SM cycles."""
+        spans = self.device.spans
+        weights = [(span.end_ns - span.start_ns) * span.sms for span in spans]
+        mean = sum(w * span.latency_ns for w, span in zip(weights, spans, strict=True)) / sum(weights)
+        return mean * self.clock_mhz / 1e3
+
+    @property
     def time_us(self) -> float:
         """Time of the launch in a CUDA graph."""
         return self.launch_us + self.device.duration_ns / 1e3
@@ -110,9 +121,18 @@ def _trace_classes(launch: KernelLaunch) -> tuple[TracedClass, ...]:
 def _signature(trace: WarpTrace) -> str:
     digest = hashlib.sha256(trace.program.identity.encode())
     columns = (trace.offset, trace.pc, trace.lanes, trace.pattern, trace.lines, trace.sectors, trace.misses, trace.taken)
-    for column in (*columns, trace.loops[:, :2], trace.patterns):
+    loops = trace.loops.copy()
+    if _one_loop_per_warp(trace):
+        loops[:, 2] = np.minimum(loops[:, 2], MOST_ITERATIONS)
+    for column in (*columns, loops, trace.patterns):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()
+
+
+def _one_loop_per_warp(trace: WarpTrace) -> bool:
+    """Say whether all warps run one loop, equally often: then its iterations alone tell long from short."""
+    warps = np.searchsorted(trace.offset, trace.loops[:, 0], side="right")
+    return len(trace.loops) > 0 and len(set(warps)) == len(warps) and len(set(trace.loops[:, 2])) == 1
 
 
 class SmTimer:
@@ -127,7 +147,9 @@ class SmTimer:
         """Time ``resident`` CTAs of a class together on one SM, at several loaded latencies."""
         key = (traced.signature, self._identity, resident)
         timing = _TIMINGS.get(key, lambda: time_cta(traced.trace, self._gpu, resident))
-        return timing.for_trace(traced.trace)
+        if _one_loop_per_warp(traced.trace):
+            return replace(timing, iterations=int(traced.trace.loops[0, 2]) + 1)
+        return timing
 
 
 def run_launch(launch: KernelLaunch, gpu: GpuSpec) -> ChipRun:
@@ -174,12 +196,13 @@ def _device(
 def _work(
     traced: TracedClass, launch: KernelLaunch, dram: DramTraffic, timer: SmTimer, ns_per_cycle: float
 ) -> CtaWork:
-    timings: dict[int, CtaTiming] = {}
+    curves: dict[int, Curve] = {}
 
     def duration_ns(resident: int, latency_ns: float) -> float:
-        if resident not in timings:
-            timings[resident] = timer.time(traced, resident)
-        return timings[resident].cycles(latency_ns / ns_per_cycle) * ns_per_cycle
+        if resident not in curves:
+            timing = timer.time(traced, resident)
+            curves[resident] = Curve(timing.latencies, timing.total_cycles)
+        return curves[resident].at(latency_ns / ns_per_cycle) * ns_per_cycle
 
     return CtaWork(
         f"{traced.cta_class.label} {traced.cta_class.cta}",
@@ -189,6 +212,22 @@ def _work(
         traced.traffic.total,
         dram.share,
     )
+
+
+class Curve:
+    """Cycles against latency: linear between the points that were timed, and beyond the last as between the last two."""
+
+    def __init__(self, latencies: F64, cycles: F64) -> None:
+        self._x, self._y = latencies.tolist(), np.maximum.accumulate(cycles).tolist()
+
+    def at(self, latency: float) -> float:
+        """Return the cycles at a latency; below the first point the CTA is taken to gain nothing."""
+        x, y = self._x, self._y
+        if latency <= x[0]:
+            return float(y[0])
+        right = min(bisect_left(x, latency), len(x) - 1)
+        slope = (y[right] - y[right - 1]) / (x[right] - x[right - 1])
+        return float(y[right] + slope * (latency - x[right]))
 
 
 def tensor_duty(classes: tuple[TracedClass, ...], gpu: GpuSpec, cycles: float) -> float:
