@@ -1,9 +1,10 @@
 """Shared-memory banks: exact wavefronts of an access pattern, for any number and width of banks.
 
-A warp's access is cut into phases of as many lanes as fill one row of banks (on 32 banks of 4 bytes: 32 lanes
-of 4 bytes, 16 of 8, 8 of 16). A phase takes as many wavefronts as the most asked bank has distinct words; lanes
-that ask for the same word share it. Loads whose neighbours all ask for the same (lane n and n^1, or n and n^2)
-merge two phases (NVIDIA's statement for compute capability 7; reproduced on A100 and H200).
+A warp's access is cut into phases of as many lanes as fill one row of banks (on 32 banks of 4 bytes: 32
+lanes of 4 bytes, 16 of 8, 8 of 16). A phase takes as many wavefronts as the most asked bank has distinct
+words; lanes that ask for the same word share it. Loads whose neighbours all ask for the same (lane n and
+n^1, or n and n^2) merge two phases (NVIDIA's statement for compute capability 7; reproduced on A100 and
+H200).
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from sim.arch.spec import GpuSpec, Pipe, TensorOp
 from sim.errors import UnsupportedInstructionError
-from sim.isa.trace import WarpTrace
 from sim.isa.program import Program
+from sim.isa.trace import WarpTrace
 from sim.isa.units import NO_COUNTER, Unit
 from sim.sm import layout as y
 from sim.sm.banks import wavefronts

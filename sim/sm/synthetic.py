@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.isa.trace import WarpTrace
 from sim.isa.program import Program
+from sim.isa.trace import WarpTrace
 from sim.isa.units import NO_COUNTER, Unit
 
 LANES = 32

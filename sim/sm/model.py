@@ -1,0 +1,286 @@
+"""What the chip model needs of one CTA class: its time as a function of loaded memory latency.
+
+A trace holds each loop's body once and says how often it ran. The engine replays a few iterations; what the
+others take follows from the slope of the iterations' start times once the pipeline of the loop is full. The
+loop with the most work is the *dominant* one; what others add is part of the prologue or of the epilogue.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.arch.spec import GpuSpec, L2Cache
+from sim.isa.trace import WarpTrace
+from sim.isa.units import Unit
+from sim.sm import layout as y
+from sim.sm.columns import SmColumns, resolve
+from sim.sm.replay import Run, replay
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+LATENCY_POINTS = 5
+LATENCY_SPAN = 8  # the slowest point is so many times the unloaded latency
+SEEDS = (0, 1)
+STAGGER_CYCLES = (61, 158)  # between the starts of co-resident CTAs, one per seed in turn
+ROWS_PER_RUN = 12_000  # warp instructions that the replayed iterations of one CTA may hold
+FEWEST_ITERATIONS, MOST_ITERATIONS = 12, 96
+
+
+@dataclass(frozen=True, eq=False)
+class CtaTiming:
+    """Time of ``resident`` CTAs of one class that start together on one SM.
+
+    ``prologue + iterations * iteration + epilogue`` is the time from their start to the end of the last;
+    arrays have one entry per latency. Busy cycles are those of one CTA: of the whole SM's pipe for
+    ``shared`` and ``load_store``, summed over the sub-cores for ``tensor``, ``alu``, ... and ``issue``.
+    """
+
+    resident: int
+    iterations: int  # of the dominant loop, folded ones included; 0 without a loop
+    latencies: F64  # mean round trip of a request to memory, cycles
+    prologue_cycles: F64
+    iteration_cycles: F64
+    epilogue_cycles: F64
+    spread_cycles: F64  # half range over seeds of the whole time
+    busy: Mapping[str, float]  # pipe -> cycles of one CTA
+    busy_per_iteration: Mapping[str, float]
+    instructions: int  # warp instructions of one CTA
+    stalls: F64  # [latencies, stall names]: warp cycles per issued instruction
+    stall_names: tuple[str, ...] = y.STALL_NAMES
+
+    @property
+    def total_cycles(self) -> F64:
+        """Time from the start of the CTAs to the end of the last."""
+        return self.prologue_cycles + self.iterations * self.iteration_cycles + self.epilogue_cycles
+
+
+def unloaded_latency(l2: L2Cache) -> float:
+    """Return the mean round trip to L2 without load, in cycles."""
+    return l2.near_latency_cycles * (1 - l2.far_fraction) + l2.far_latency_cycles * l2.far_fraction
+
+
+def default_latencies(gpu: GpuSpec) -> tuple[float, ...]:
+    """Return the latencies at which a CTA is timed: from unloaded L2 to a saturated DRAM."""
+    first = unloaded_latency(gpu.l2)
+    return tuple(float(round(v)) for v in np.geomspace(first, first * LATENCY_SPAN, LATENCY_POINTS))
+
+
+def time_cta(
+    trace: WarpTrace,
+    gpu: GpuSpec,
+    resident: int,
+    seeds: Sequence[int] = SEEDS,
+    latencies: Sequence[float] | None = None,
+) -> CtaTiming:
+    """Time ``resident`` co-resident CTAs of one class against memory latency."""
+    columns = resolve(trace, gpu)
+    plan = plan_replays(columns)
+    points = np.array(default_latencies(gpu) if latencies is None else latencies, np.float64)
+    parts = np.zeros((len(points), len(seeds), 3))
+    stalls = np.zeros((len(points), len(y.STALL_NAMES)))
+    for i, latency in enumerate(points):
+        for j, seed in enumerate(seeds):
+            drive = drive_for(gpu, plan, latency, resident, seed, STAGGER_CYCLES[j % len(STAGGER_CYCLES)])
+            run = replay(columns, drive, plan.replays)
+            parts[i, j] = _parts(plan, run)
+            stalls[i] += run.stalls / run.stalls[y.ISSUED] / len(seeds)
+    totals = parts[..., 0] + plan.iterations * parts[..., 1] + parts[..., 2]
+    prologue, iteration, epilogue = parts.mean(axis=1).T
+    return CtaTiming(
+        resident=resident,
+        iterations=plan.iterations,
+        latencies=points,
+        prologue_cycles=prologue,
+        iteration_cycles=iteration,
+        epilogue_cycles=epilogue,
+        spread_cycles=np.ptp(totals, axis=1) / 2,
+        busy=busy_cycles(columns, trace.repeats()),
+        busy_per_iteration=busy_cycles(columns, plan.in_dominant),
+        instructions=int(trace.repeats().sum()),
+        stalls=stalls,
+    )
+
+
+# ---------------------------------------------------------------- which iterations to replay
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Which iterations are replayed, and what stands for the others.
+
+    Loops are numbered as in ``SmColumns.loops``. The marked warp is the one that holds the dominant loop;
+    its loops are ``marked``, in the order in which it runs them.
+    """
+
+    replays: I64  # per loop
+    mark_warp: int
+    marked: tuple[int, ...]
+    dominant: int  # position in `marked`, -1 without a loop
+    extras: tuple[int, ...]  # per marked loop: how often its body runs again
+    iterations: int
+    in_dominant: I64  # per row: executions in one iteration of the dominant loop, over all warps
+
+    def first_mark(self, position: int) -> int:
+        """Return the number of the mark at which a marked loop begins."""
+        return sum(int(self.replays[loop]) + 1 for loop in self.marked[:position])
+
+    @property
+    def marks(self) -> int:
+        """Marks per CTA."""
+        return self.first_mark(len(self.marked))
+
+
+def plan_replays(columns: SmColumns) -> Plan:
+    """Choose how many iterations of each loop to replay."""
+    loops = np.asarray(columns.trace.loops, np.int64).reshape(-1, 3)
+    rows = len(columns.rows)
+    if len(loops) == 0:
+        return Plan(np.zeros(0, np.int64), 0, (), -1, (), 0, np.zeros(rows, np.int64))
+    loops = columns.loops
+    work = (loops[:, 1] - loops[:, 0]) * (loops[:, 2] + 1)
+    heaviest = int(np.argmax(work))
+    warps = [_loops_of(columns, warp) for warp in range(len(columns.offset) - 1)]
+    mark_warp = next(warp for warp, own in enumerate(warps) if heaviest in own)
+    marked = tuple(warps[mark_warp])
+    position = marked.index(heaviest)
+    iterations = int(loops[heaviest, 2]) + 1
+    return Plan(
+        replays=_choose(loops, warps),
+        mark_warp=mark_warp,
+        marked=marked,
+        dominant=position,
+        extras=tuple(int(loops[loop, 2]) for loop in marked),
+        iterations=iterations,
+        in_dominant=_per_iteration(loops, warps, position, iterations, rows),
+    )
+
+
+def _loops_of(columns: SmColumns, warp: int) -> list[int]:
+    """Return the loops of a warp, in order."""
+    begin, end = columns.offset[warp], columns.offset[warp + 1]
+    return [i for i, loop in enumerate(columns.loops) if begin <= loop[0] < end]
+
+
+def _choose(loops: I64, warps: list[list[int]]) -> I64:
+    """Choose replays: the same fraction of a loop in every warp, since barriers tie them together."""
+    replays = loops[:, 2].copy()
+    shapes = {len(own) for own in warps if own}
+    if len(shapes) > 1:
+        return replays  # which loop of one warp goes with which of another is not known
+    for position in range(shapes.pop()):
+        group = np.array([own[position] for own in warps if own])
+        extras = loops[group, 2]
+        common = math.gcd(*(int(extra) for extra in extras))
+        body = int(((loops[group, 1] - loops[group, 0]) * extras).sum()) / max(1, common)
+        wanted = min(MOST_ITERATIONS, max(FEWEST_ITERATIONS, int(ROWS_PER_RUN / max(1.0, body))))
+        replays[group] = extras // max(1, common) * min(common, wanted)
+    return replays
+
+
+def _per_iteration(loops: I64, warps: list[list[int]], position: int, iterations: int, rows: int) -> I64:
+    """Return per row how often it runs in one iteration of the dominant loop."""
+    out = np.zeros(rows, np.int64)
+    for own in warps:
+        if len(own) > position:
+            begin, end, extra = loops[own[position]]
+            out[begin:end] = max(1, round(Fraction(int(extra) + 1, iterations)))
+    return out
+
+
+# ---------------------------------------------------------------- one run
+
+
+def drive_for(
+    gpu: GpuSpec, plan: Plan, latency: float, resident: int, seed: int, stagger_cycles: int
+) -> y.Drive:
+    """Return the run of ``resident`` CTAs that see a mean memory latency; near and far lie around it."""
+    mean = unloaded_latency(gpu.l2)
+    return y.Drive(
+        sms=1,
+        resident=resident,
+        ctas=resident,
+        stagger_cycles=stagger_cycles,
+        near_cycles=max(1, round(latency + gpu.l2.near_latency_cycles - mean)),
+        far_cycles=max(1, round(latency + gpu.l2.far_latency_cycles - mean)),
+        far_threshold=round(gpu.l2.far_fraction * 2**31),
+        seed=seed,
+        sector_ticks=0,
+        mark_warp=plan.mark_warp,
+        marks=plan.marks,
+        max_cycles=1 << 31,
+    )
+
+
+def _parts(plan: Plan, run: Run) -> tuple[float, float, float]:
+    """Return prologue, iteration and epilogue of one run, what was not replayed added by slope."""
+    end = float(run.end.max())
+    if plan.dominant < 0:
+        return end, 0.0, 0.0
+    missing = [extra - int(plan.replays[loop]) for extra, loop in zip(plan.extras, plan.marked, strict=True)]
+    slopes = [_slope(plan, run, position) for position in range(len(plan.marked))]
+    begin = float(run.marks[:, plan.first_mark(plan.dominant)].mean())
+    before = sum(slopes[i] * missing[i] for i in range(plan.dominant))
+    total = end + sum(slope * count for slope, count in zip(slopes, missing, strict=True))
+    iteration = slopes[plan.dominant]
+    prologue = begin + before
+    return prologue, iteration, total - prologue - plan.iterations * iteration
+
+
+def _slope(plan: Plan, run: Run, position: int) -> float:
+    """Return the cycles in which all CTAs advance one iteration of a loop whose pipeline is full."""
+    first = plan.first_mark(position)
+    count = int(plan.replays[plan.marked[position]]) + 1
+    marks = run.marks[:, first : first + count]
+    if count < 2:
+        return 0.0
+    settled = min(count // 3, count - 2)
+    begin, end = float(marks[:, settled].max()), float(marks[:, -1].min())
+    if end <= begin:  # the CTAs are not in the loop together: each on its own
+        return float((marks[:, -1] - marks[:, settled]).mean()) / (count - 1 - settled)
+    numbers = np.arange(count)
+    steps = sum(float(np.interp(end, own, numbers) - np.interp(begin, own, numbers)) for own in marks)
+    return (end - begin) * len(marks) / steps
+
+
+# ---------------------------------------------------------------- how busy the pipes are
+
+PIPES = {
+    "alu": Unit.ALU,
+    "fma": Unit.FMA,
+    "imad": Unit.IMAD,
+    "half": Unit.HALF,
+    "xu": Unit.XU,
+    "uniform": Unit.UNIFORM,
+    "special": Unit.SPECIAL,
+    "tensor": Unit.TENSOR,
+}
+
+
+def busy_cycles(columns: SmColumns, times: I64) -> dict[str, float]:
+    """Return the cycles that each pipe is busy for rows executed ``times`` times each."""
+    rows, m = columns.rows, columns.machine
+    unit = rows[:, y.R_UNIT]
+    interval = columns.static[rows[:, y.R_PC], y.S_INTERVAL] * times
+    busy = {name: float(interval[unit == number].sum()) / y.TICKS for name, number in PIPES.items()}
+    shared = np.isin(unit, (Unit.SHARED_LOAD, Unit.SHARED_STORE, Unit.ASYNC_COPY))
+    shuffles = int(times[unit == Unit.SHUFFLE].sum()) * m.shuffle_ticks / y.TICKS
+    busy["shared"] = float((np.maximum(1, rows[:, y.R_WAVEFRONTS]) * times)[shared].sum()) + shuffles
+    busy["load_store"] = float((_intake_ticks(columns) * times).sum()) / y.TICKS
+    busy["issue"] = float(times.sum())
+    return busy
+
+
+def _intake_ticks(columns: SmColumns) -> I64:
+    """Return the ticks that each row keeps the intake of the memory pipe."""
+    unit, m = columns.rows[:, y.R_UNIT], columns.machine
+    shared = np.isin(unit, (Unit.SHARED_LOAD, Unit.SHARED_STORE, Unit.SHUFFLE))
+    far = np.isin(unit, (Unit.GLOBAL_LOAD, Unit.GLOBAL_STORE, Unit.ATOMIC, Unit.ASYNC_COPY))
+    cost = np.maximum(m.intake_ticks, columns.rows[:, y.R_COST])
+    return np.where(far, cost, np.where(shared, m.intake_ticks, 0)).astype(np.int64)
