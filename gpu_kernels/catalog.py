@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -52,8 +53,13 @@ def launches(
     Tiles that cannot run on ``gpu`` are passed over, unless ``tile`` asks for one: that is an error.
     """
     launch = module(scheme).launch
-    if tile is not None:
-        return (launch(m, n, k, options, tile, gpu, operands),)
+    names = (tile,) if tile is not None else _names(scheme, m, n, gpu)
+    found = (launch(m, n, k, options, name, gpu, operands) for name in names)
+    return tuple(with_source(each) for each in found)
+
+
+def _names(scheme: str, m: int, n: int, gpu: GpuSpec) -> tuple[str, ...]:
+    """Name the tiles worth trying; it is an error if ``gpu`` can run none."""
     limit = gpu.sm.shared_memory.cta_limit_bytes
     fitting = {name: each for name, each in tiles(scheme).items() if each.shared_bytes <= limit}
     if not fitting:
@@ -63,8 +69,7 @@ def launches(
             f"no tile of {scheme} fits {gpu.name}: "
             f"the least needs {least} bytes of shared memory, allowed: {limit}",
         )
-    names = worth_trying(fitting, m, n)
-    return tuple(launch(m, n, k, options, name, gpu, operands) for name in names)
+    return worth_trying(fitting, m, n)
 
 
 def worth_trying(candidates: Mapping[str, Tile], m: int, n: int) -> tuple[str, ...]:
@@ -77,6 +82,11 @@ def worth_trying(candidates: Mapping[str, Tile], m: int, n: int) -> tuple[str, .
     kept = {name: tile for name, tile in candidates.items() if enough // 2 <= tile.tokens <= enough}
     narrow = min(tile.outputs for tile in kept.values())
     return tuple(name for name, tile in kept.items() if tile.outputs <= max(narrow, 2 * n))
+
+
+def with_source(launch: KernelLaunch) -> KernelLaunch:
+    """Return the launch with the lines of its CUDA source, for reports."""
+    return replace(launch, source_lines=source_lines(launch.program))
 
 
 def source_lines(program: Program) -> tuple[str, ...]:

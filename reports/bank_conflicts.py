@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports.naming import m_range, machine_name, plain, scheme_names, unique
+from reports.naming import m_range, machine_name, plain, scheme_names, tile_name, unique
 from reports.output import save_figure, write_csv
 from sim.results import RunResult, SharedAccess
 
@@ -125,7 +125,7 @@ def _names(runs: dict[_Key, list[RunResult]]) -> dict[_Key, str]:
     for key, group in runs.items():
         rivals = [other for other in runs if other[0] == key[0]]
         sizes = m_range(min(run.m for run in group), max(run.m for run in group))
-        tiles = unique(str(run.options["tile"]) for run in group if run.options.get("tile"))
+        tiles = unique(tile_name(run) for run in group if run.tile)
         tile = tiles[0] if len(tiles) == 1 else f"program {rivals.index(key) + 1} of {len(rivals)}"
         names[key] = key[0] if len(rivals) == 1 else f"{key[0]}, {tile} (M {sizes})"
     return names

@@ -43,7 +43,7 @@ def draw(data: BankConflicts) -> Figure:
         _draw_banks(banks, part, max(1, most))
         x, y = 0.12 / style.WIDTH_INCHES, 1 - (top - 0.1) / figure.get_figheight()
         heading = f"{plain(program.name, 60)}: {verdict(program)}"
-        figure.text(x, y, heading, size=style.PANEL_POINTS, weight="bold", va="bottom")
+        style.fit(figure.text(x, y, heading, size=style.PANEL_POINTS, weight="bold", va="bottom"))
     return figure
 
 

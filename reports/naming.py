@@ -51,6 +51,11 @@ def _scheme_name(result: RunResult, varying: set[tuple[str, str]]) -> str:
     return " ".join((result.scheme, *extra))
 
 
+def tile_name(result: RunResult) -> str:
+    """Name the tile that ran, without the scheme before it and the split of K behind it."""
+    return result.tile.removeprefix(f"{result.scheme} ").partition(" split ")[0]
+
+
 def bound_words(bound: str) -> str:
     """Return a bound's name for a reader; an unknown one keeps its key."""
     return BOUND_WORDS.get(bound, bound.replace("_", " "))

@@ -12,6 +12,7 @@ from reports.output import DPI
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 WIDTH_INCHES = 10.0  # 1600 pixels
 MAX_PANELS = 12  # more machines than that are in the CSV file only
@@ -79,8 +80,17 @@ def headline(figure: Figure, title: str, note: str = "") -> None:
     """Write the finding at the top left and, in grey below it, how to read the figure."""
     height = figure.get_figheight()
     left = 0.12 / figure.get_figwidth()
-    figure.text(left, 1 - 0.1 / height, title, size=TITLE_POINTS, weight="bold", va="top")
-    figure.text(left, 1 - 0.36 / height, note, size=TEXT_POINTS, color=MUTED, va="top", linespacing=1.35)
+    fit(figure.text(left, 1 - 0.1 / height, title, size=TITLE_POINTS, weight="bold", va="top"))
+    fit(figure.text(left, 1 - 0.36 / height, note, size=TEXT_POINTS, color=MUTED, va="top", linespacing=1.35))
+
+
+def fit(text: Text) -> None:
+    """Let a text that would leave the figure at the right be smaller."""
+    figure = text.get_figure(root=True)
+    assert figure is not None
+    box = text.get_window_extent()
+    room = figure.bbox.width - 0.1 * figure.dpi - box.x0
+    text.set_fontsize(text.get_fontsize() * min(1.0, room / max(box.width, 1.0)))
 
 
 def inset(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:

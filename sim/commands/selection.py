@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sim.extensions
-from gpu_kernels.catalog import launches, tiles
+from gpu_kernels.catalog import launches, tiles, with_source
 from sim.arch.load import load_gpu
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError, unknown
@@ -149,7 +149,7 @@ def _own_kernel(request: Request, path: Path, gpu: GpuSpec) -> Selection:
         raise ConfigError("--option", "stands beside --kernel; allowed: one of both")
     from gpu_kernels.custom import load_launch
 
-    launch = load_launch(path, gpu.program_target)
+    launch = with_source(load_launch(path, gpu.program_target))
     m, n, k = request.m or 0, request.n or 0, request.k or 0
     touched = sum(buffer.nbytes for buffer in launch.buffers if buffer.role != "workspace")
     name = launch.label or launch.program.name

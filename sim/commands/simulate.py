@@ -17,6 +17,8 @@ COUNTER_WORDS = {
     "l2_bytes": "L2 bytes",
     "dram_bytes": "DRAM bytes",
 }
+CONFLICTS = ("bank conflicts in line", "wavefronts", "without conflicts", "source")
+LISTED_CONFLICTS = 5
 
 
 def run(request: Request, as_json: bool) -> None:
@@ -42,6 +44,9 @@ def _show(result: RunResult) -> None:
     say("")
     show(_breakdown(result))
     say("")
+    if conflicts := _conflicts(result):
+        show(Table(CONFLICTS, conflicts, right=(1, 2)))
+        say("")
     show(_numbers("stall", "cycles per instruction", result.stalls, {}))
     say("")
     show(_numbers("counter", "in the launch", result.counters, COUNTER_WORDS))
@@ -60,11 +65,13 @@ def _head(result: RunResult) -> list[tuple[str, str]]:
     rows = [
         ("time", f"{result.time_us:.2f}{spread} µs"),
         ("cycles", f"{result.cycles:,.0f} at {result.clock_mhz:.0f} MHz"),
-        ("bound by", f"{bound_words(result.bound_by)}: {result.bound_text}"),
+        ("bound by", result.bound_text),
         ("energy", f"{result.energy_uj:,.1f} µJ"),
     ]
     if result.flops:
         rows.insert(2, ("rate", f"{result.flops / result.time_us / 1e6:,.1f} TFLOP/s"))
+    if result.tile and result.tile != result.scheme:
+        rows.append(("kernel", result.tile))
     return rows
 
 
@@ -76,6 +83,22 @@ def _breakdown(result: RunResult) -> Table:
         if time > 0
     )
     return Table(("time by what limits it", "µs", "%"), rows, right=(1, 2))
+
+
+def _conflicts(result: RunResult) -> tuple[tuple[str, ...], ...]:
+    """Return the source lines with the most wavefronts beyond the ideal, a line's instructions together."""
+    lines: dict[tuple[str, str], list[int]] = {}
+    for row in result.shared_accesses:
+        where = (str(row.source_line), row.source) if row.source_line else (f"0x{row.pc:x}", "")
+        total = lines.setdefault((where[0], where[1] or row.sass), [0, 0])
+        total[0] += row.wavefronts
+        total[1] += row.ideal
+    worst = sorted(lines.items(), key=lambda item: item[1][1] - item[1][0])
+    return tuple(
+        (line, f"{actual:,}", f"{ideal:,}", source)
+        for (line, source), (actual, ideal) in worst[:LISTED_CONFLICTS]
+        if actual > ideal
+    )
 
 
 def _numbers(what: str, unit: str, numbers: Mapping[str, float], words: Mapping[str, str]) -> Table:

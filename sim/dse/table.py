@@ -39,7 +39,7 @@ def csv_text(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> str:
 def _point_cells(job: Job, result: RunResult | None) -> tuple[object, ...]:
     point = job.point
     options = "; ".join(f"{key}={value}" for key, value in point.options)
-    chosen = result.options.get("tile", "") if result else ""
+    ran = result.tile.removeprefix(f"{result.scheme} ") if result else ""
     models = dict.fromkeys(model for model, _ in job.layers if model)
     layers = "; ".join(name for _, name in job.layers)
     return (
@@ -50,7 +50,7 @@ def _point_cells(job: Job, result: RunResult | None) -> tuple[object, ...]:
         "; ".join(point.extensions),
         point.scheme,
         options,
-        point.tile or chosen,
+        ran or point.tile,
         point.m,
         point.n,
         point.k,

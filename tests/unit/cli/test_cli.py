@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -19,7 +18,6 @@ from sim.errors import DeadlockError
 from sim.isa.launch import KernelLaunch
 from sim.results import BOUNDS, COUNTERS, STALLS, RunResult, Workload
 
-ROOT = Path(__file__).parents[3]
 JSON_KEYS = {
     "schema_version",
     "version",
@@ -116,7 +114,7 @@ def test_text_says_time_clock_bound_and_energy(invoke: Invoke) -> None:
     status, out, err = invoke(*SIMULATE)
     assert (status, err) == (0, "")
     assert out.startswith("w4a16 (group_size=128) M=16 N=4096 K=4096 on h200\n")
-    for part in ("at 1755 MHz", "DRAM: DRAM bandwidth is in use 93 %", "µJ", "long scoreboard", "100.0"):
+    for part in ("at 1755 MHz", "DRAM bandwidth is in use 93 %", "µJ", "long scoreboard", "100.0"):
         assert part in out
     assert "\x1b" not in out
 
@@ -287,38 +285,3 @@ def test_ctrl_c_is_one_line(invoke: Invoke, tmp_path: Path, monkeypatch: pytest.
     status, _, err = invoke("sweep", file, "--out", str(tmp_path / "out"), "--workers", "1")
     assert (status, err) == (130, "interrupted; finished points are kept, the same command goes on\n")
     assert invoke(*SIMULATE) == (130, "", "interrupted\n")
-
-
-def command(*arguments: str, stdout: int | Any = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "sim.cli", *arguments]
-    return subprocess.run(line, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, text=True)
-
-
-def test_help_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, sim.cli; sim.cli.run(['--help']);"
-        "heavy = {'numba', 'numpy', 'pydantic', 'matplotlib', 'simpy', 'yaml', 'sqlite3', 'multiprocessing'};"
-        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
-    )
-    finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-    assert "simulate" in finished.stdout
-
-
-def test_a_mistake_in_a_process_of_its_own() -> None:
-    finished = command("simulate", "--arch", "h20")
-    assert (finished.returncode, finished.stdout) == (2, "")
-    assert finished.stderr.count("\n") == 1
-
-
-def test_a_reader_that_leaves_early_is_no_error() -> None:
-    line = f"{sys.executable} -m sim.cli schema gpu | head -c 1"
-    finished = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)
-    assert (finished.stdout, finished.stderr) == ("{", "")
-
-
-def test_a_full_disk_behind_standard_output_is_one_line() -> None:
-    with Path("/dev/full").open("w") as full:
-        finished = command("list", "suites", stdout=full)
-    assert finished.returncode == 2
-    assert finished.stderr == "output: No space left on device\n"
