@@ -41,6 +41,11 @@ def hot(function: F) -> F:
     return cast(F, njit(**OPTIONS, forceinline=True)(function))
 
 
+def rare(function: F) -> F:
+    """Compile what happens too seldom to be worth the time of expanding it at every call."""
+    return cast(F, njit(**OPTIONS)(function))
+
+
 # what the events of the heap do
 RELEASED, ARRIVED, COPIED = range(3)  # a counter falls; a copy's data reaches shared memory; it is written
 EVENT_BITS, COUNTER_BITS, WAVE_BITS, WARP_BITS = 2, 3, 10, 16
@@ -70,10 +75,11 @@ class State(NamedTuple):
     pipe: I64  # [sub-cores, units]: tick at which it is free
     port: I64  # [sub-cores, register banks]: cycle at which its read port is free
     reuse: I64  # [sub-cores, register banks, 3]: the operand held for a slot
-    order: I64  # [sub-cores, warps]: warps, youngest first; -1 ends the list
+    order: I64  # [sub-cores, warps]: warps, youngest first, B_WARPS of them
     queue_who: I64  # [sub-cores, queue entries]: W_BORN and number of the warp
     queue_row: I64
     queue_trip: I64  # cycles that memory takes to answer
+    queue_cta: I64  # number of the CTA that asks
     queue_time: I64  # cycle from which it may leave
     queue_free: I64  # cycle at which its entry is free again
     sm: I64  # [SMs, M_FIELDS]
@@ -83,6 +89,9 @@ class State(NamedTuple):
     heap_what: I64
     run: I64  # [G_FIELDS]
     end: I64  # [CTAs]
+    first_request: I64  # [CTAs]: cycle at which memory is first asked beyond L1, FAR = never
+    last_arrival: I64  # [CTAs]: cycle at which the last of its bulk data is there
+    asked: I64  # [CTAs]: sectors asked so far
     marks: I64  # [CTAs, marks]
     stalls: I64  # [stall names]
     profile: I64  # [static instructions or 0, stall names]
@@ -333,6 +342,12 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
         cost = c.rows[row, y.R_COST]
         busy = max(busy, cost)
         trip = st.queue_trip[core, entry] + _server_cycles(d, c, st, row, t) - m.window_cycles
+        if not c.rows[row, y.R_HIT]:
+            cta = st.queue_cta[core, entry]
+            st.first_request[cta] = min(st.first_request[cta], t)
+            st.asked[cta] += c.rows[row, y.R_SECTORS]
+            if st.asked[cta] <= d.bulk_sectors:
+                st.last_arrival[cta] = max(st.last_arrival[cta], t + trip)
         if unit == ASYNC_COPY:
             waves = max(1, c.rows[row, y.R_WAVEFRONTS])
             arrival = max(t + max(1, trip + m.copy_extra_cycles - waves), st.warp[w, W_ARRIVAL])
@@ -344,10 +359,8 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
     if read != NO_COUNTER:
         _push(st, t + max(1, m.release_cycles - m.window_cycles), _event(who, RELEASED, read, 0))
     st.sm[sm, M_INTAKE] = start + busy
-    for k in range(st.order.shape[1]):  # a warp that waits for an entry of this queue now knows when
+    for k in range(st.core[core, B_WARPS]):  # a warp that waits for an entry of this queue now knows when
         w = st.order[core, k]
-        if w < 0:
-            break
         if st.warp[w, W_WHY] == y.MIO and st.warp[w, W_UNTIL] == FAR:
             free = st.queue_free[core, st.core[core, B_HEAD]]
             st.warp[w, W_UNTIL] = free
@@ -515,6 +528,7 @@ def _execute(
         st.queue_who[core, entry] = _who(st, w)
         if not _uses_data_pipe(unit):
             st.queue_trip[core, entry] = _trip(m, d, c, st, w, warps, row)
+            st.queue_cta[core, entry] = st.slot[w // warps, C_CTA]
         st.queue_row[core, entry] = row
         st.queue_time[core, entry] = t + m.window_cycles
         sm = core // m.sub_cores
@@ -582,7 +596,7 @@ def _arrive(m: Machine, d: Drive, c: Columns, st: State, warps: int, w: int, pc:
         _open(m, d, st, warps, slot, barrier, t)
 
 
-@hot
+@rare
 def _open(m: Machine, d: Drive, st: State, warps: int, slot: int, barrier: int, t: int) -> None:
     st.arrived[slot, barrier] = 0
     for w in range(slot * warps, (slot + 1) * warps):
@@ -594,7 +608,7 @@ def _open(m: Machine, d: Drive, st: State, warps: int, slot: int, barrier: int, 
             st.core[core, B_NEXT] = min(st.core[core, B_NEXT], until)
 
 
-@hot
+@rare
 def _finish(m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, w: int, t: int) -> None:
     """Retire a warp; with its CTA's last, retire the CTA and start the next in its place."""
     slot = w // warps
@@ -618,7 +632,7 @@ def _finish(m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, 
 # ---------------------------------------------------------------- CTAs
 
 
-@hot
+@rare
 def _start(m: Machine, d: Drive, c: Columns, st: State, warps: int, slot: int, t: int) -> None:
     """Start the next CTA of the queue in a slot at cycle ``t``."""
     cta = st.run[G_QUEUE]
@@ -654,7 +668,7 @@ def _start(m: Machine, d: Drive, c: Columns, st: State, warps: int, slot: int, t
         st.core[core, B_NEXT] = min(st.core[core, B_NEXT], t)
 
 
-@hot
+@rare
 def _sort(m: Machine, d: Drive, st: State, warps: int, sm: int) -> None:
     """List the warps of each sub-core of an SM, youngest CTA and highest warp first."""
     st.sm[sm, M_DIRTY] = 0
@@ -703,20 +717,13 @@ def _cycle(m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, t
     st.core[core, B_NEXT] = FAR
     greedy = st.core[core, B_LAST]
     issued = False
-    if greedy >= 0 and st.warp[greedy, W_UNTIL] <= t:
-        issued = _consider(m, d, c, st, warps, core, greedy, t, issued)
-    for k in range(st.order.shape[1]):
-        w = st.order[core, k]
-        if w < 0:
-            break
-        if w != greedy and st.warp[w, W_UNTIL] <= t:
+    for k in range(-1, st.core[core, B_WARPS]):
+        w = greedy if k < 0 else st.order[core, k]
+        if w >= 0 and (k < 0 or w != greedy) and st.warp[w, W_UNTIL] <= t:
             issued = _consider(m, d, c, st, warps, core, w, t, issued)
     first = st.core[core, B_NEXT]
-    for k in range(st.order.shape[1]):
-        w = st.order[core, k]
-        if w < 0:
-            break
-        first = min(first, st.warp[w, W_UNTIL])
+    for k in range(st.core[core, B_WARPS]):
+        first = min(first, st.warp[st.order[core, k], W_UNTIL])
     st.core[core, B_NEXT] = first
 
 

@@ -101,3 +101,6 @@ class Drive(NamedTuple):
     mark_warp: int  # whose loop iterations are stamped
     marks: int  # stamps per CTA
     max_cycles: int
+    bulk_sectors: int = (
+        FAR  # of a CTA: what it asks beyond so many is not bulk data, and its arrival is not noted
+    )

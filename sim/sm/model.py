@@ -25,12 +25,16 @@ from sim.sm.replay import Run, replay
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
-LATENCY_POINTS = 5
-LATENCY_SPAN = 8  # the slowest point is so many times the unloaded latency
+LATENCY_POINTS = 7
+LATENCY_SPAN = 64  # the slowest point is so many times the unloaded latency: there only round trips count
 SEEDS = (0, 1)
 STAGGER_CYCLES = (61, 158)  # between the starts of co-resident CTAs, one per seed in turn
+BULK_SHARE = 0.95  # of what a CTA asks of memory; the rest is results, flags and partial sums
 ROWS_PER_RUN = 12_000  # warp instructions that the replayed iterations of one CTA may hold
-FEWEST_ITERATIONS, MOST_ITERATIONS = 12, 96
+MOST_ITERATIONS = 91  # loops that run more often are all timed alike
+SHORT = Fraction(1, 3)  # of them, in the run that the slope is taken against
+# Replays come in steps, so that long and short differ by whole periods of a pipeline of 2, 3, 4, 6, 12 stages.
+STEP = 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,8 @@ class CtaTiming:
     prologue_cycles: F64
     iteration_cycles: F64
     epilogue_cycles: F64
+    lead_cycles: F64  # of the whole time: before memory beyond L1 is first asked
+    tail_cycles: F64  # of the whole time: after the bulk of what was asked is there
     spread_cycles: F64  # half range over seeds of the whole time
     busy: Mapping[str, float]  # pipe -> cycles of one CTA
     busy_per_iteration: Mapping[str, float]
@@ -82,17 +88,22 @@ def time_cta(
     """Time ``resident`` co-resident CTAs of one class against memory latency."""
     columns = resolve(trace, gpu)
     plan = plan_replays(columns)
+    bulk = bulk_sectors(columns, plan)
     points = np.array(default_latencies(gpu) if latencies is None else latencies, np.float64)
     parts = np.zeros((len(points), len(seeds), 3))
+    quiet = np.zeros((len(points), len(seeds), 2))
     stalls = np.zeros((len(points), len(y.STALL_NAMES)))
     for i, latency in enumerate(points):
         for j, seed in enumerate(seeds):
             drive = drive_for(gpu, plan, latency, resident, seed, STAGGER_CYCLES[j % len(STAGGER_CYCLES)])
-            run = replay(columns, drive, plan.replays)
-            parts[i, j] = _parts(plan, run)
+            run = replay(columns, drive._replace(bulk_sectors=bulk), plan.replays)
+            short = run if plan.complete else replay(columns, drive, plan.short)
+            parts[i, j] = _parts(plan, run, short)
+            quiet[i, j] = _quiet(run)
             stalls[i] += run.stalls / run.stalls[y.ISSUED] / len(seeds)
     totals = parts[..., 0] + plan.iterations * parts[..., 1] + parts[..., 2]
     prologue, iteration, epilogue = parts.mean(axis=1).T
+    lead, tail = quiet.mean(axis=1).T
     return CtaTiming(
         resident=resident,
         iterations=plan.iterations,
@@ -100,6 +111,8 @@ def time_cta(
         prologue_cycles=prologue,
         iteration_cycles=iteration,
         epilogue_cycles=epilogue,
+        lead_cycles=lead,
+        tail_cycles=tail,
         spread_cycles=np.ptp(totals, axis=1) / 2,
         busy=busy_cycles(columns, trace.repeats()),
         busy_per_iteration=busy_cycles(columns, plan.in_dominant),
@@ -120,6 +133,8 @@ class Plan:
     """
 
     replays: I64  # per loop
+    short: I64  # the same for a shorter run: fewer iterations of the dominant loop
+    complete: bool  # every iteration is replayed
     mark_warp: int
     marked: tuple[int, ...]
     dominant: int  # position in `marked`, -1 without a loop
@@ -142,7 +157,8 @@ def plan_replays(columns: SmColumns) -> Plan:
     loops = np.asarray(columns.trace.loops, np.int64).reshape(-1, 3)
     rows = len(columns.rows)
     if len(loops) == 0:
-        return Plan(np.zeros(0, np.int64), 0, (), -1, (), 0, np.zeros(rows, np.int64))
+        none = np.zeros(0, np.int64)
+        return Plan(none, none, True, 0, (), -1, (), 0, np.zeros(rows, np.int64))
     loops = columns.loops
     work = (loops[:, 1] - loops[:, 0]) * (loops[:, 2] + 1)
     heaviest = int(np.argmax(work))
@@ -151,8 +167,12 @@ def plan_replays(columns: SmColumns) -> Plan:
     marked = tuple(warps[mark_warp])
     position = marked.index(heaviest)
     iterations = int(loops[heaviest, 2]) + 1
+    replays = _choose(loops, warps)
+    complete = bool((replays == loops[:, 2]).all())
     return Plan(
-        replays=_choose(loops, warps),
+        replays=replays,
+        short=replays if complete else _shorten(loops, replays, warps, position),
+        complete=complete,
         mark_warp=mark_warp,
         marked=marked,
         dominant=position,
@@ -179,9 +199,18 @@ def _choose(loops: I64, warps: list[list[int]]) -> I64:
         extras = loops[group, 2]
         common = math.gcd(*(int(extra) for extra in extras))
         body = int(((loops[group, 1] - loops[group, 0]) * extras).sum()) / max(1, common)
-        wanted = min(MOST_ITERATIONS, max(FEWEST_ITERATIONS, int(ROWS_PER_RUN / max(1.0, body))))
+        wanted = max(STEP, int(min(MOST_ITERATIONS, ROWS_PER_RUN / max(1.0, body))) // STEP * STEP)
         replays[group] = extras // max(1, common) * min(common, wanted)
     return replays
+
+
+def _shorten(loops: I64, replays: I64, warps: list[list[int]], position: int) -> I64:
+    """Take fewer iterations of the dominant loop, the same fraction of it in every warp."""
+    short = replays.copy()
+    group = np.array([own[position] for own in warps if own])
+    common = math.gcd(*(int(count) for count in replays[group]))
+    short[group] = replays[group] // max(1, common) * max(1, round(common * SHORT))
+    return short
 
 
 def _per_iteration(loops: I64, warps: list[list[int]], position: int, iterations: int, rows: int) -> I64:
@@ -218,19 +247,40 @@ def drive_for(
     )
 
 
-def _parts(plan: Plan, run: Run) -> tuple[float, float, float]:
+def _parts(plan: Plan, run: Run, short: Run) -> tuple[float, float, float]:
     """Return prologue, iteration and epilogue of one run, what was not replayed added by slope."""
     end = float(run.end.max())
     if plan.dominant < 0:
         return end, 0.0, 0.0
     missing = [extra - int(plan.replays[loop]) for extra, loop in zip(plan.extras, plan.marked, strict=True)]
     slopes = [_slope(plan, run, position) for position in range(len(plan.marked))]
+    dominant = plan.marked[plan.dominant]
+    fewer = int(plan.replays[dominant] - plan.short[dominant])
+    if fewer > 0:
+        slopes[plan.dominant] = (end - float(short.end.max())) / fewer
     begin = float(run.marks[:, plan.first_mark(plan.dominant)].mean())
     before = sum(slopes[i] * missing[i] for i in range(plan.dominant))
     total = end + sum(slope * count for slope, count in zip(slopes, missing, strict=True))
     iteration = slopes[plan.dominant]
     prologue = begin + before
     return prologue, iteration, total - prologue - plan.iterations * iteration
+
+
+def bulk_sectors(columns: SmColumns, plan: Plan) -> int:
+    """Return how many sectors of one replayed CTA count as bulk data."""
+    times = np.ones(len(columns.rows), np.int64)
+    for (begin, end, _), replays in zip(columns.loops, plan.replays, strict=False):
+        times[begin:end] += replays
+    far = columns.rows[:, y.R_HIT] == 0
+    return math.ceil(BULK_SHARE * int((columns.rows[:, y.R_SECTORS] * times)[far].sum()))
+
+
+def _quiet(run: Run) -> tuple[float, float]:
+    """Return the cycles before the first request of any CTA, and after the last answer to one."""
+    end, first = float(run.end.max()), float(run.first_request.min())
+    if first >= y.FAR:
+        return end, 0.0
+    return first, max(0.0, end - float(run.last_arrival.max()))
 
 
 def _slope(plan: Plan, run: Run, position: int) -> float:

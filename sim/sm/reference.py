@@ -116,6 +116,9 @@ class Twin:
         self.waiting = 0  # the next CTA of the queue
         self.running = 0
         self.end = np.zeros(drive.ctas, np.int64)
+        self.first_request = np.full(drive.ctas, y.FAR, np.int64)
+        self.last_arrival = np.zeros(drive.ctas, np.int64)
+        self.asked = np.zeros(drive.ctas, np.int64)
         self.marks = np.zeros((drive.ctas, drive.marks), np.int64)
         self.stalls = np.zeros(len(y.STALL_NAMES), np.int64)
 
@@ -133,7 +136,10 @@ class Twin:
                 for core in sm.cores:
                     self.issue_one(core, t)
             t += 1
-        return None if self.running else Run(self.end, self.marks, self.stalls, np.zeros((0, 10), np.int64))
+        if self.running:
+            return None
+        nothing = np.zeros((0, 10), np.int64)
+        return Run(self.end, self.first_request, self.last_arrival, self.marks, self.stalls, nothing)
 
     # CTAs
 
@@ -260,6 +266,12 @@ class Twin:
         m, warp = self.m, entry.warp
         row, static = self.c.rows[entry.row], self.static(entry.row)
         trip = entry.trip + self.server_cycles(entry.row, t) - m.window_cycles
+        if not row[y.R_HIT]:
+            cta = warp.cta.number
+            self.first_request[cta] = min(self.first_request[cta], t)
+            self.asked[cta] += int(row[y.R_SECTORS])
+            if self.asked[cta] <= self.d.bulk_sectors:
+                self.last_arrival[cta] = max(self.last_arrival[cta], t + trip)
         if row[y.R_UNIT] == Unit.ASYNC_COPY:
             waves = max(1, int(row[y.R_WAVEFRONTS]))
             seat = (id(warp.cta.sm), warp.cta.place * len(warp.cta.warps) + warp.number)

@@ -23,6 +23,8 @@ class Run:
     """What one replay gave."""
 
     end: I64  # [CTAs]: cycle after the last issue
+    first_request: I64  # [CTAs]: cycle at which memory beyond L1 is first asked; FAR = never
+    last_arrival: I64  # [CTAs]: cycle at which the last of its bulk data is there
     marks: I64  # [CTAs, marks]: cycle at which the marked warp began each loop iteration
     stalls: I64  # [stall names]: warp cycles
     profile: I64  # [static instructions or 0, stall names]: warp cycles
@@ -42,7 +44,9 @@ def replay(columns: SmColumns, drive: y.Drive, replays: I64, profile: bool = Fal
         cycle = int(e.run(columns.machine, drive, read, state))
         status = int(state.run[e.G_STATUS])
         if status == y.FINISHED:
-            return Run(state.end, state.marks, state.stalls, state.profile)
+            return Run(
+                state.end, state.first_request, state.last_arrival, state.marks, state.stalls, state.profile
+            )
         if status != y.HEAP_FULL:
             raise explain(columns, state, drive, cycle, status)
         events *= 8
@@ -70,9 +74,10 @@ def _new_state(columns: SmColumns, drive: y.Drive, events: int, profile: bool) -
         pipe=_zeros(cores, e.UNITS),
         port=_zeros(cores, m.register_banks),
         reuse=_zeros(cores, m.register_banks, 3) - 1,
-        order=_zeros(cores, drive.resident * warps) - 1,
+        order=_zeros(cores, drive.resident * warps),
         queue_who=_zeros(*queue),
         queue_trip=_zeros(*queue),
+        queue_cta=_zeros(*queue),
         queue_row=_zeros(*queue),
         queue_time=_zeros(*queue),
         queue_free=_zeros(*queue),
@@ -83,6 +88,9 @@ def _new_state(columns: SmColumns, drive: y.Drive, events: int, profile: bool) -
         heap_what=_zeros(events),
         run=_zeros(e.G_FIELDS),
         end=_zeros(drive.ctas),
+        first_request=np.full(drive.ctas, y.FAR, np.int64),
+        last_arrival=_zeros(drive.ctas),
+        asked=_zeros(drive.ctas),
         marks=_zeros(drive.ctas, drive.marks),
         stalls=_zeros(len(y.STALL_NAMES)),
         profile=_zeros(len(columns.static) if profile else 0, len(y.STALL_NAMES)),

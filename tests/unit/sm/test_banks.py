@@ -9,7 +9,7 @@ from sim.sm.banks import LANES, LOAD, MATRIX, STORE, bank_words, ideal_wavefront
 
 MEMORY = load_gpu("h200").sm.shared_memory
 
-# l1tex__data_pipe_lsu_wavefronts_mem_shared_op_ld.sum of one warp instruction: access bytes -> stride -> wavefronts
+# l1tex__data_pipe_lsu_wavefronts_mem_shared_op_ld.sum of one instruction: bytes -> stride -> wavefronts
 READINGS = {
     4: {4: 1, 8: 2, 16: 4, 32: 8, 64: 16, 128: 32, 132: 1, 144: 4},
     8: {0: 1, 8: 2, 16: 4, 32: 8, 64: 16, 128: 32, 144: 4},
