@@ -10,15 +10,18 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from sim.exec.compute import combine
 from sim.exec.lanes import LANES, REG, RZ, UREG, URZ, WIDE
 from sim.isa import opcodes as o
 
 GLOBAL_BASE_HIGH = 0x7000
 SHARED_MASK = 0xFFFFFF
 LINE_SHIFT, SECTOR_SHIFT = 7, 5
+STACK_TOP = 0xFFFDC0  # initial stack pointer: local memory grows down from here
+LOCAL_BYTES = 16384  # of the stack that a thread has here
 L1_SECTORS = 8192  # direct-mapped first-touch filter: 256 KiB of sectors
 
-OK, OUT_OF_RANGE_GLOBAL, OUT_OF_RANGE_SHARED, MISALIGNED = 0, 1, 2, 3
+OK, OUT_OF_RANGE_GLOBAL, OUT_OF_RANGE_SHARED, MISALIGNED, OUT_OF_RANGE_LOCAL = range(5)
 KIND_LOAD, KIND_STORE, KIND_MATRIX = 0, 1, 2
 
 
@@ -226,8 +229,8 @@ def load_constant(slots, modifiers, active, regs, uniform, constants, out):
 
 
 @njit(cache=True)
-def atomic(words, index, active, slots, data_at, result_at, modifiers, regs, floats_in, floats_out):
-    """RED and ATOMG on 32-bit words, lane by lane in ascending order. ``result_at`` < 0: nothing is returned."""
+def atomic(words, index, active, slots, data_at, result_at, modifiers, regs):
+    """RED, ATOMG and ATOMS on 32-bit words, lane by lane in ascending order. ``result_at`` < 0: nothing is returned."""
     code = (modifiers & o.ATOMIC_MASK) >> o.ATOMIC_SHIFT
     number = slots[data_at, 1]
     for lane in range(LANES):
@@ -236,34 +239,33 @@ def atomic(words, index, active, slots, data_at, result_at, modifiers, regs, flo
         place = index[lane] >> 2
         old = words[place]
         value = np.uint32(0) if number == RZ else regs[number, lane]
-        new = _combine(code, old, value, modifiers, floats_in, floats_out)
-        if code == o.CAS:
+        result = old
+        if code == o.CAS or code == o.TEST_AND_SET:
             swap = slots[data_at + 1, 1]
             new = (np.uint32(0) if swap == RZ else regs[swap, lane]) if old == value else old
+            if code == o.TEST_AND_SET:
+                result = np.uint32(1) if old == value else np.uint32(0)
+        else:
+            new = _update(code, old, value, modifiers)
         words[place] = new
         if result_at >= 0 and slots[result_at, 1] != RZ:
-            regs[slots[result_at, 1], lane] = old
+            regs[slots[result_at, 1], lane] = result
 
 
 @njit(cache=True)
-def _combine(code, old, value, modifiers, floats_in, floats_out):
-    if code == o.ADD:
-        if modifiers & o.FLOAT:
-            floats_in[0] = old
-            floats_in[1] = value
-            floats_out[0] = floats_out[0] + floats_out[1]
-            return floats_in[0]
-        return old + value
+def _update(code, old, value, modifiers):
+    if code == o.ADD and modifiers & o.FLOAT:
+        return np.float32(_flushed(old) + _flushed(value)).view(np.uint32)
     if code == o.INC:
-        return np.uint32(0) if old >= value else old + np.uint32(1)
+        if modifiers & o.DOUBLE:  # .POPC.INC counts without a limit
+            return np.uint32(old + np.uint32(1))
+        return np.uint32(0) if old >= value else np.uint32(old + np.uint32(1))
     if code == o.EXCH:
-        return value
-    if code == o.AND_OP:
-        return old & value
-    if code == o.OR_OP:
-        return old | value
-    if modifiers & o.UNSIGNED:
-        smaller = old < value
-    else:
-        smaller = np.int32(old) < np.int32(value)
-    return (old if smaller else value) if code == o.MIN else (value if smaller else old)
+        return np.uint32(value)
+    return combine(code, old, value, (modifiers & o.UNSIGNED) != 0)
+
+
+@njit(cache=True)
+def _flushed(word):
+    kept = word if word & np.uint32(0x7F800000) else word & np.uint32(0x80000000)
+    return np.uint32(kept).view(np.float32)

@@ -1,13 +1,11 @@
-"""What instructions compute: integers, predicates, FP32 and packed halves on 32 lanes (numba).
+"""What instructions compute: integers, predicates and register movement on 32 lanes (numba).
 
-``x``, ``y``, ``z`` are uint32[32] scratch, ``xf``, ``yf``, ``zf`` the same memory as FP32; ``w0``, ``w1`` are uint64[32];
+``x``, ``y``, ``z`` are uint32[32] scratch, ``w0`` is uint64[32],
 ``p``, ``q``, ``t`` uint8[32]. ``event`` receives (comparison code) and ``difference`` (int64[32]) of whatever decides a
 predicate or picks a branch of a value: loop folding watches these.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 from numba import njit
@@ -21,8 +19,7 @@ _M32 = np.uint64(0xFFFFFFFF)
 MOV, IADD3, IADD, IMAD, LEA, LOP3, PLOP3, SHF = (int(op) for op in (Op.MOV, Op.IADD3, Op.IADD, Op.IMAD, Op.LEA, Op.LOP3, Op.PLOP3, Op.SHF))  # fmt: skip
 PRMT, SEL, IMNMX, ISETP, IABS, SGXT, BREV, POPC = (int(op) for op in (Op.PRMT, Op.SEL, Op.IMNMX, Op.ISETP, Op.IABS, Op.SGXT, Op.BREV, Op.POPC))  # fmt: skip
 FLO, P2R, R2P, VOTE, SHFL, R2UR = (int(op) for op in (Op.FLO, Op.P2R, Op.R2P, Op.VOTE, Op.SHFL, Op.R2UR))
-FADD, FMUL, FFMA, FMNMX, FSEL, FSETP, MUFU = (int(op) for op in (Op.FADD, Op.FMUL, Op.FFMA, Op.FMNMX, Op.FSEL, Op.FSETP, Op.MUFU))  # fmt: skip
-I2F, F2I, F2FP, HADD2, HMUL2, HFMA2, HADD2_F32, FCHK = (int(op) for op in (Op.I2F, Op.F2I, Op.F2FP, Op.HADD2, Op.HMUL2, Op.HFMA2, Op.HADD2_F32, Op.FCHK))  # fmt: skip
+VIADDMNMX, IDP, BMSK, REDUX = (int(op) for op in (Op.VIADDMNMX, Op.IDP, Op.BMSK, Op.REDUX))
 
 
 @njit(cache=True)
@@ -272,11 +269,17 @@ def set_predicate(s, m, active, regs, uni, const, preds, upreds, x, y, p, q, eve
 
 
 @njit(cache=True)
-def minimum_maximum(s, m, active, regs, uni, const, preds, upreds, x, y, p, event, difference):
-    """IMNMX, VIMNMX: the minimum where the predicate holds, else the maximum."""
+def minimum_maximum(op, s, m, active, regs, uni, const, preds, upreds, x, y, p, event, difference):
+    """IMNMX, VIMNMX: the minimum where the predicate holds, else the maximum; VIADDMNMX adds two words first."""
     ln.integer(x, s[1], regs, uni, const)
     ln.integer(y, s[2], regs, uni, const)
-    ln.predicate(p, s[3], preds, upreds)
+    at = 3
+    if op == VIADDMNMX:
+        for lane in range(LANES):
+            x[lane] += y[lane]
+        ln.integer(y, s[3], regs, uni, const)
+        at = 4
+    ln.predicate(p, s[at], preds, upreds)
     event[0] = o.LT
     for lane in range(LANES):
         if m & o.UNSIGNED:
@@ -291,7 +294,7 @@ def minimum_maximum(s, m, active, regs, uni, const, preds, upreds, x, y, p, even
 
 @njit(cache=True)
 def bit_operation(op, s, m, active, regs, uni, const, x, y):
-    """IABS, SGXT, BREV, POPC, FLO."""
+    """IABS, SGXT, BREV, POPC, BMSK, FLO."""
     ln.integer(x, s[1], regs, uni, const)
     ln.integer(y, s[2], regs, uni, const)
     for lane in range(LANES):
@@ -299,7 +302,7 @@ def bit_operation(op, s, m, active, regs, uni, const, x, y):
         if op == IABS:
             x[lane] = np.uint32(0) - value if value >> np.uint32(31) else value
         elif op == SGXT:
-            bits = min(y[lane], np.uint32(32))
+            bits = y[lane] & np.uint32(31) if m & o.WRAP else min(y[lane], np.uint32(32))
             wide = np.int64(value) & ((np.int64(1) << np.int64(bits)) - 1)
             if not m & o.UNSIGNED and bits > 0 and (wide >> np.int64(bits - np.uint32(1))) & 1:
                 wide -= np.int64(1) << np.int64(bits)
@@ -314,7 +317,15 @@ def bit_operation(op, s, m, active, regs, uni, const, x, y):
             for bit in range(32):
                 count += (value >> np.uint32(bit)) & np.uint32(1)
             x[lane] = count
+        elif op == BMSK:
+            start, width = np.int64(value), np.int64(y[lane])
+            if m & o.WRAP:
+                start, width = start & 31, width & 31
+            ones = (np.int64(1) << min(width, np.int64(32))) - 1
+            x[lane] = np.uint32((ones << start) & 0xFFFFFFFF) if start < 32 else np.uint32(0)
         else:
+            if not m & o.UNSIGNED and value >> np.uint32(31):
+                value = ~value  # signed: the highest bit that differs from the sign
             highest = np.uint32(0xFFFFFFFF)
             for bit in range(32):
                 if (value >> np.uint32(bit)) & np.uint32(1):
@@ -322,6 +333,57 @@ def bit_operation(op, s, m, active, regs, uni, const, x, y):
             if m & o.SHIFT_AMOUNT and highest != np.uint32(0xFFFFFFFF):
                 highest = np.uint32(31) - highest
             x[lane] = highest
+    ln.write(s[0], x, active, regs, uni)
+
+
+@njit(cache=True)
+def dot_product(s, m, active, regs, uni, const, x, y, z):
+    """IDP.4A: four byte products added to a word."""
+    ln.integer(x, s[1], regs, uni, const)
+    ln.integer(y, s[2], regs, uni, const)
+    ln.integer(z, s[3], regs, uni, const)
+    for lane in range(LANES):
+        total = np.int64(z[lane])
+        for index in range(4):
+            a = np.int64((x[lane] >> np.uint32(8 * index)) & np.uint32(0xFF))
+            b = np.int64((y[lane] >> np.uint32(8 * index)) & np.uint32(0xFF))
+            if m & o.FIRST_SIGNED and a > 127:
+                a -= 256
+            if m & o.SECOND_SIGNED and b > 127:
+                b -= 256
+            total += a * b
+        x[lane] = np.uint32(total & 0xFFFFFFFF)
+    ln.write(s[0], x, active, regs, uni)
+
+
+@njit(cache=True)
+def combine(code, a, b, unsigned):
+    """Apply an atomic's operation to two words."""
+    if code == o.ADD:
+        return np.uint32(a + b)
+    if code == o.AND_OP:
+        return np.uint32(a & b)
+    if code == o.OR_OP:
+        return np.uint32(a | b)
+    if code == o.XOR_OP:
+        return np.uint32(a ^ b)
+    smaller = a < b if unsigned else np.int32(a) < np.int32(b)
+    return np.uint32(a) if smaller == (code == o.MIN) else np.uint32(b)
+
+
+@njit(cache=True)
+def reduce_lanes(s, m, active, regs, uni, const, x):
+    """REDUX: combine the active lanes' words."""
+    ln.integer(x, s[1], regs, uni, const)
+    code = (m & o.ATOMIC_MASK) >> o.ATOMIC_SHIFT
+    total = np.uint32(0)
+    started = False
+    for lane in range(LANES):
+        if active[lane]:
+            total = combine(code, total, x[lane], (m & o.UNSIGNED) != 0) if started else x[lane]
+            started = True
+    for lane in range(LANES):
+        x[lane] = total
     ln.write(s[0], x, active, regs, uni)
 
 
@@ -368,7 +430,8 @@ def vote(s, m, active, regs, uni, preds, upreds, x, p, event, difference):
         x[lane] = ballot
         difference[lane] = np.int64(ballot)
         p[lane] = np.uint8(1) if result else np.uint8(0)
-    ln.write(s[0], x, active, regs, uni)
+    if s[0, 0] != NONE:
+        ln.write(s[0], x, active, regs, uni)
     ln.write_predicate(s[1], p, active, preds, upreds)
 
 
@@ -428,24 +491,24 @@ def integer_operation(op, s, m, active, regs, uni, const, preds, upreds, x, y, z
         funnel_shift(s, m, active, regs, uni, const, x, y, z)
     elif op == PRMT:
         permute(s, active, regs, uni, const, x, y, z)
-    elif op == SEL or op == FSEL:
-        if op == FSEL:
-            ln.floating(x, s[1], regs, uni, const)
-            ln.floating(y, s[2], regs, uni, const)
-        else:
-            ln.integer(x, s[1], regs, uni, const)
-            ln.integer(y, s[2], regs, uni, const)
+    elif op == SEL:
+        ln.integer(x, s[1], regs, uni, const)
+        ln.integer(y, s[2], regs, uni, const)
         ln.predicate(p, s[3], preds, upreds)
         for lane in range(LANES):
             if not p[lane]:
                 x[lane] = y[lane]
         ln.write(s[0], x, active, regs, uni)
-    elif op == IMNMX:
-        minimum_maximum(s, m, active, regs, uni, const, preds, upreds, x, y, p, event, difference)
+    elif op == IMNMX or op == VIADDMNMX:
+        minimum_maximum(op, s, m, active, regs, uni, const, preds, upreds, x, y, p, event, difference)
     elif op == PLOP3:
         predicate_logic3(s, active, preds, upreds, p, q, t)
-    elif op == IABS or op == SGXT or op == BREV or op == POPC or op == FLO:
+    elif op == IABS or op == SGXT or op == BREV or op == POPC or op == FLO or op == BMSK:
         bit_operation(op, s, m, active, regs, uni, const, x, y)
+    elif op == IDP:
+        dot_product(s, m, active, regs, uni, const, x, y, z)
+    elif op == REDUX:
+        reduce_lanes(s, m, active, regs, uni, const, x)
     elif op == P2R:
         predicates_to_register(s, active, regs, uni, const, preds, x)
     elif op == R2P:
@@ -459,164 +522,4 @@ def integer_operation(op, s, m, active, regs, uni, const, preds, upreds, x, y, z
         shuffle(s, m, active, regs, uni, const, preds, upreds, x, y, z, p)
     else:
         return False
-    return True
-
-
-@njit(cache=True)
-def special_function(code, value):
-    """MUFU, in double precision and rounded once."""
-    if code == o.MUFU_RCP:
-        if value == 0.0:
-            return math.copysign(np.inf, value)
-        return 1.0 / value
-    if code == o.MUFU_EX2:
-        return np.inf if value > 1024.0 else 2.0**value
-    if code == o.MUFU_RSQ:
-        if value == 0.0:
-            return math.copysign(np.inf, value)
-        return 1.0 / math.sqrt(value) if value > 0.0 else np.nan
-    if code == o.MUFU_SQRT:
-        return math.sqrt(value) if value >= 0.0 else np.nan
-    if code == o.MUFU_LG2:
-        if value == 0.0:
-            return -np.inf
-        return math.log2(value) if value > 0.0 else np.nan
-    return math.tanh(value)
-
-
-@njit(cache=True)
-def float_to_integer(value, m):
-    """F2I: truncate or round to nearest even, saturate; NaN is zero."""
-    if value != value:
-        return np.uint32(0)
-    rounded = math.trunc(value) if m & o.TRUNCATE else np.rint(value)
-    if m & o.UNSIGNED:
-        return np.uint32(min(max(rounded, 0.0), 4294967295.0))
-    return np.uint32(np.int64(min(max(rounded, -2147483648.0), 2147483647.0)) & 0xFFFFFFFF)
-
-
-@njit(cache=True)
-def integer_to_float(word, m):
-    """I2F in double precision (exact); .RP rounds the FP32 result towards plus infinity."""
-    value = float(word) if m & o.UNSIGNED else float(np.int32(word))
-    result = np.float32(value)
-    if m & o.ROUND_UP and float(result) < value:
-        result = np.nextafter(result, np.float32(np.inf))
-    return result
-
-
-@njit(cache=True)
-def float_operation(op, s, m, active, regs, uni, const, preds, upreds, x, y, z, xf, yf, zf, p, q, event, difference):
-    """Run one FP32 or packed-half operation; False where ``op`` is none."""
-    if op == FADD or op == FMUL or op == FFMA:
-        ln.floating(x, s[1], regs, uni, const)
-        ln.floating(y, s[2], regs, uni, const)
-        if op == FADD:
-            for lane in range(LANES):
-                xf[lane] = xf[lane] + yf[lane]
-        elif op == FMUL:
-            for lane in range(LANES):
-                xf[lane] = xf[lane] * yf[lane]
-        else:
-            ln.floating(z, s[3], regs, uni, const)
-            for lane in range(LANES):
-                xf[lane] = np.float32(float(xf[lane]) * float(yf[lane]) + float(zf[lane]))
-    elif op == F2FP:
-        ln.floating(x, s[1], regs, uni, const)
-        ln.floating(y, s[2], regs, uni, const)
-        for lane in range(LANES):
-            high = ln.double_to_half_bits(float(xf[lane]))
-            x[lane] = (high << np.uint32(16)) | ln.double_to_half_bits(float(yf[lane]))
-    elif op == HADD2 or op == HMUL2 or op == HFMA2:
-        _packed_halves(op, s, regs, uni, const, x, y, z)
-    elif op == HADD2_F32:
-        ln.halves(x, s[1], regs, uni, const)
-        ln.halves(y, s[2], regs, uni, const)
-        for lane in range(LANES):
-            x[lane] = ln.half_to_float_bits(x[lane] & np.uint32(0xFFFF))
-            y[lane] = ln.half_to_float_bits(y[lane] & np.uint32(0xFFFF))
-            xf[lane] = xf[lane] + yf[lane]
-    elif op == MUFU:
-        ln.floating(x, s[1], regs, uni, const)
-        for lane in range(LANES):
-            xf[lane] = np.float32(special_function(m & 15, float(xf[lane])))
-    elif op == I2F:
-        ln.integer(x, s[1], regs, uni, const)
-        for lane in range(LANES):
-            xf[lane] = integer_to_float(x[lane], m)
-    elif op == F2I:
-        ln.floating(x, s[1], regs, uni, const)
-        for lane in range(LANES):
-            x[lane] = float_to_integer(float(xf[lane]), m)
-    elif op == FMNMX:
-        ln.floating(x, s[1], regs, uni, const)
-        ln.floating(y, s[2], regs, uni, const)
-        ln.predicate(p, s[3], preds, upreds)
-        for lane in range(LANES):
-            if xf[lane] != xf[lane] or (yf[lane] == yf[lane] and (yf[lane] < xf[lane]) == (p[lane] != 0)):
-                x[lane] = y[lane]
-    else:
-        return _float_predicate(op, s, m, active, regs, uni, const, preds, upreds, x, y, xf, yf, p, q, event, difference)
-    ln.write(s[0], x, active, regs, uni)
-    return True
-
-
-@njit(cache=True)
-def _packed_halves(op, s, regs, uni, const, x, y, z):
-    """HADD2, HMUL2, HFMA2 in double precision, rounded once to FP16."""
-    ln.halves(x, s[1], regs, uni, const)
-    ln.halves(y, s[2], regs, uni, const)
-    if op == HFMA2:
-        ln.halves(z, s[3], regs, uni, const)
-    bits = np.empty(3, np.uint32)
-    values = bits.view(np.float32)
-    for lane in range(LANES):
-        word = np.uint32(0)
-        for side in range(2):
-            amount = np.uint32(16 * side)
-            bits[0] = ln.half_to_float_bits((x[lane] >> amount) & np.uint32(0xFFFF))
-            bits[1] = ln.half_to_float_bits((y[lane] >> amount) & np.uint32(0xFFFF))
-            if op == HADD2:
-                result = float(values[0]) + float(values[1])
-            elif op == HMUL2:
-                result = float(values[0]) * float(values[1])
-            else:
-                bits[2] = ln.half_to_float_bits((z[lane] >> amount) & np.uint32(0xFFFF))
-                result = float(values[0]) * float(values[1]) + float(values[2])
-            word |= ln.double_to_half_bits(result) << amount
-        x[lane] = word
-
-
-@njit(cache=True)
-def _float_predicate(op, s, m, active, regs, uni, const, preds, upreds, x, y, xf, yf, p, q, event, difference):
-    """FSETP, and FCHK (does a division need the slow path: here for zero, subnormal or huge operands)."""
-    if op == FCHK:
-        ln.floating(x, s[1], regs, uni, const)
-        ln.floating(y, s[2], regs, uni, const)
-        for lane in range(LANES):
-            size = abs(yf[lane])
-            easy = np.float32(1e-30) < size < np.float32(1e30) and abs(xf[lane]) < np.float32(1e30)
-            p[lane] = 0 if easy else 1
-            difference[lane] = p[lane]
-        event[0] = o.NE
-        ln.write_predicate(s[0], p, active, preds, upreds)
-        return True
-    if op != FSETP:
-        return False
-    ln.floating(x, s[2], regs, uni, const)
-    ln.floating(y, s[3], regs, uni, const)
-    ln.predicate(p, s[4], preds, upreds)
-    code = m & o.COMPARE_MASK
-    event[0] = o.NE
-    for lane in range(LANES):
-        a, b = xf[lane], yf[lane]
-        unordered = a != a or b != b
-        sign = 0 if a == b else (-1 if a < b else 1)
-        result = np.uint8(1) if compare(code, sign, unordered) else np.uint8(0)
-        difference[lane] = result
-        other = p[lane]
-        p[lane] = join(result, other, m)
-        q[lane] = join(np.uint8(1) - result, other, m)
-    ln.write_predicate(s[0], p, active, preds, upreds)
-    ln.write_predicate(s[1], q, active, preds, upreds)
     return True

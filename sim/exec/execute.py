@@ -89,8 +89,9 @@ def _attempt(launch: KernelLaunch, cta_class: CtaClass, fold: bool) -> Execution
 def instruction_columns(program: Program) -> tuple[npt.NDArray[Any], ...]:
     """Return the columns the hot loop reads; branch targets as instruction indices."""
     target = np.zeros(len(program), np.int64)
-    branches = program.opcode == int(Op.BRA)
-    target[branches] = program.operands[branches, 1, 1] // 16
+    for operation, slot in ((Op.BRA, 1), (Op.CALL, 0)):
+        branches = program.opcode == int(operation)
+        target[branches] = program.operands[branches, slot, 1] // 16
     return program.opcode, program.modifiers, program.operands, program.guard, target
 
 
@@ -163,6 +164,7 @@ def _fault_text(run: _Run, warp: int) -> str:
     what = {
         access.OUT_OF_RANGE_GLOBAL: f"global address {address:#x} lies in no buffer{_nearest_buffer(run.launch, address)}",
         access.OUT_OF_RANGE_SHARED: f"shared address {address:#x} is beyond the CTA's shared memory",
+        access.OUT_OF_RANGE_LOCAL: f"local address {address:#x} is outside the {access.LOCAL_BYTES} bytes of stack that a thread has",
         access.MISALIGNED: f"address {address:#x} is not aligned to the access",
     }.get(code, "the operation is not supported by the executor")
     return f"{head}: warp {warp} lane {lane}: {what}"

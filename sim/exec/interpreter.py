@@ -10,7 +10,8 @@ from numba import njit
 
 from sim.exec import access as mem
 from sim.exec import lanes as ln
-from sim.exec.compute import float_operation, integer_operation
+from sim.exec.compute import integer_operation
+from sim.exec.floating import float_operation
 from sim.exec.folding import at_header, remember_event
 from sim.exec.lanes import LANES, NONE, RZ
 from sim.exec.state import (
@@ -41,7 +42,8 @@ LDS, STS, LDSM, STSM = int(Op.LDS), int(Op.STS), int(Op.LDSM), int(Op.STSM)
 LDG, STG, LDGSTS, RED, ATOMG = int(Op.LDG), int(Op.STG), int(Op.LDGSTS), int(Op.RED), int(Op.ATOMG)
 COPY_COMMIT, COPY_WAIT, MEMBAR, MARKER = int(Op.COPY_COMMIT), int(Op.COPY_WAIT), int(Op.MEMBAR), int(Op.MARKER)
 BRA, EXIT, BSSY, BSYNC, BREAK, WARPSYNC, BAR = (int(op) for op in (Op.BRA, Op.EXIT, Op.BSSY, Op.BSYNC, Op.BREAK, Op.WARPSYNC, Op.BAR))  # fmt: skip
-FIRST_MEMORY, LAST_MEMORY, FIRST_CONTROL = LDS, ATOMG, BRA
+LDL, STL, ATOMS, CALL, RET, BMOV = (int(op) for op in (Op.LDL, Op.STL, Op.ATOMS, Op.CALL, Op.RET, Op.BMOV))
+FIRST_MEMORY, LAST_MEMORY, FIRST_CONTROL = LDL, ATOMG, BRA
 FIRST_FLOAT, LAST_FLOAT = int(Op.FADD), int(Op.FCHK)
 SHFL, VOTE = int(Op.SHFL), int(Op.VOTE)
 M88_F16 = 1
@@ -75,46 +77,51 @@ def mask_of(active):
 
 
 @njit(cache=True)
-def remove_group(w, g, group_pc, group_mask, group_wait, groups):
+def remove_group(w, g, group_pc, group_mask, group_wait, group_need, groups):
     """Close the gap that group ``g`` leaves."""
     for index in range(g, groups[w] - 1):
         group_pc[w, index] = group_pc[w, index + 1]
         group_mask[w, index] = group_mask[w, index + 1]
         group_wait[w, index] = group_wait[w, index + 1]
+        group_need[w, index] = group_need[w, index + 1]
     groups[w] -= 1
 
 
 @njit(cache=True)
-def release_converged(w, convergence, group_pc, group_mask, group_wait, groups, exited):
-    """Merge the groups blocked on a convergence barrier once every live lane it waits for has arrived."""
-    for barrier in range(17):
+def release_converged(w, group_pc, group_mask, group_wait, group_need, groups, exited):
+    """Merge the groups blocked on a convergence barrier once every live lane it waits for has arrived.
+
+    A barrier register is reused inside called functions, so groups belong together that wait for the same lanes.
+    """
+    first = 0
+    while first < groups[w]:
+        barrier, need = group_wait[w, first], group_need[w, first]
         arrived = np.uint32(0)
-        first = -1
         for g in range(groups[w]):
-            if group_wait[w, g] == barrier:
+            if group_wait[w, g] == barrier and group_need[w, g] == need:
                 arrived |= group_mask[w, g]
-                if first < 0:
-                    first = g
-        if first < 0 or convergence[w, barrier] & ~exited[w] & ~arrived:
-            continue
-        group_mask[w, first] = arrived
-        group_wait[w, first] = -1
-        group_pc[w, first] += 1
-        g = groups[w] - 1
-        while g > first:
-            if group_wait[w, g] == barrier:
-                remove_group(w, g, group_pc, group_mask, group_wait, groups)
-            g -= 1
+        if barrier >= 0 and not need & ~exited[w] & ~arrived:
+            group_mask[w, first] = arrived
+            group_wait[w, first] = -1
+            group_pc[w, first] += 1
+            g = groups[w] - 1
+            while g > first:
+                if group_wait[w, g] == barrier and group_need[w, g] == need:
+                    remove_group(w, g, group_pc, group_mask, group_wait, group_need, groups)
+                g -= 1
+        first += 1
 
 
 @njit(cache=True)
 def memory_operation(
-    op, s, m, active, regs, uni, preds, upreds, memory, recorder, tags_row, address, index, second, p, floats_in, floats_out, fault
+    w, op, s, m, active, regs, uni, preds, upreds, memory, recorder, tags_row, address, index, second, p, fault
 ):
     """Run one access to shared or global memory and fill its trace columns; return a fault code."""
+    if op == LDL or op == STL:
+        return _local_operation(w, op, s, m, active, regs, uni, memory, tags_row, address, index, fault)
     size = 1 << ((m & o.SIZE_MASK) >> o.SIZE_SHIFT)
-    shared = op == LDS or op == STS or op == LDSM or op == STSM or op == LDGSTS
-    at = 1 if op == LDS or op == LDSM or op == LDG else (2 if op == ATOMG else 0)
+    shared = op == LDS or op == STS or op == LDSM or op == STSM or op == LDGSTS or op == ATOMS
+    at = 1 if op == LDS or op == LDSM or op == LDG or op == ATOMS else (2 if op == ATOMG else 0)
     if shared:
         mem.addresses(address, s, at, active, regs, uni)
         lanes = LANES
@@ -143,6 +150,9 @@ def memory_operation(
             return 0
         if op == STSM:
             mem.store_matrices(memory.shared, memory.shared_words, address, s, m, regs)
+            return 0
+        if op == ATOMS:
+            mem.atomic(memory.shared_words, address, active, s, 4, 0, m, regs)
             return 0
         for lane in range(LANES):
             second[lane] = address[lane]
@@ -183,9 +193,34 @@ def memory_operation(
     elif op == LDGSTS:
         _copy(memory, second, index, active, p, size)
     elif op == RED:
-        mem.atomic(memory.flat_words, index, p, s, 3, -1, m, regs, floats_in, floats_out)
+        mem.atomic(memory.flat_words, index, p, s, 3, -1, m, regs)
     else:
-        mem.atomic(memory.flat_words, index, p, s, 5, 1, m, regs, floats_in, floats_out)
+        mem.atomic(memory.flat_words, index, p, s, 5, 1, m, regs)
+    return 0
+
+
+@njit(cache=True)
+def _local_operation(w, op, s, m, active, regs, uni, memory, tags_row, address, index, fault):
+    """LDL, STL: each thread's stack; a word of all threads is one line, and L1 holds it."""
+    size = 1 << ((m & o.SIZE_MASK) >> o.SIZE_SHIFT)
+    at = 1 if op == LDL else 0
+    mem.addresses(address, s, at, active, regs, uni)
+    for lane in range(LANES):
+        if not active[lane]:
+            continue
+        address[lane] &= mem.SHARED_MASK
+        offset = address[lane] - (mem.STACK_TOP - mem.LOCAL_BYTES)
+        if offset < 0 or offset + size > mem.LOCAL_BYTES:
+            return _report(fault, mem.OUT_OF_RANGE_LOCAL, lane, address[lane])
+        if address[lane] & (size - 1):
+            return _report(fault, mem.MISALIGNED, lane, address[lane])
+        index[lane] = (32 * w + lane) * mem.LOCAL_BYTES + offset
+    if op == LDL:
+        mem.load_lanes(memory.local, memory.local_words, index, active, s, 0, m, regs)
+    else:
+        mem.store_lanes(memory.local, memory.local_words, index, active, s, 3, m, regs)
+    tags_row[LINES] = max(1, size >> 2)
+    tags_row[SECTORS] = 4 * max(1, size >> 2)
     return 0
 
 
@@ -214,6 +249,7 @@ def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory
     regs, regs_f, regs_i = registers.general[w], registers.general_f[w], registers.general_i[w]
     uni, preds, upreds = registers.uniform[w], registers.predicates[w], registers.uniform_predicates[w]
     group_pc, group_mask, group_wait, groups = registers.group_pc, registers.group_mask, registers.group_wait, registers.groups
+    group_need = registers.group_need
     convergence, exited, state = registers.convergence, registers.exited, registers.state
     active, p, q, t = scratch.active, scratch.p, scratch.q, scratch.t
     x, y, z, xf, yf, zf = scratch.x, scratch.y, scratch.z, scratch.xf, scratch.yf, scratch.zf
@@ -252,13 +288,13 @@ def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory
             event[0] = 0
             if op == HMMA:
                 accumulate_half, steps = (m & 1) != 0, 1 + ((m >> 1) & 1)
-                hmma(s, regs, regs_f, scratch.a_bits, scratch.a, scratch.b_bits, scratch.b, scratch.acc, steps, accumulate_half)
+                hmma(s, regs, regs_f, scratch.a_bits, scratch.a, scratch.b_bits, scratch.b, scratch.acc, steps, accumulate_half, (m & o.BF16) != 0)
             elif op == IMMA:
                 imma(s, regs, regs_i, scratch.ai, scratch.bi, scratch.acci, 1 + ((m >> 1) & 1))
             elif FIRST_MEMORY <= op <= LAST_MEMORY:
                 code = memory_operation(
-                    op, s, m, active, regs, uni, preds, upreds, memory, recorder, entry,
-                    scratch.address, scratch.index, scratch.second, p, x, xf, fault,
+                    w, op, s, m, active, regs, uni, preds, upreds, memory, recorder, entry,
+                    scratch.address, scratch.index, scratch.second, p, fault,
                 )  # fmt: skip
                 if code:
                     fault[1] = pc
@@ -266,9 +302,12 @@ def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory
                 lane = ln.first_active(active)
                 recorder.address[w, row] = scratch.second[lane] if op == LDGSTS and not p[lane] else scratch.address[lane]
             elif FIRST_FLOAT <= op <= LAST_FLOAT:
-                float_operation(
+                if not float_operation(
                     op, s, m, active, regs, uni, memory.constants, preds, upreds, x, y, z, xf, yf, zf, p, q, event, scratch.difference
-                )
+                ):
+                    fault[0] = UNKNOWN_OPERATION
+                    fault[1] = pc
+                    return FAULT
             elif op == LDC:
                 mem.load_constant(s, m, active, regs, uni, memory.constants, scratch.address)
             elif op == S2R:
@@ -279,6 +318,15 @@ def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory
                     ln.write_wide(s[0], scratch.w0, active, regs, uni)
                 else:
                     ln.write(s[0], x, active, regs, uni)
+            elif op == BMOV:
+                if s[0, 0] == ln.REG:
+                    for lane in range(LANES):
+                        x[lane] = convergence[w, s[1, 1]]
+                    ln.write(s[0], x, active, regs, uni)
+                    if m & o.CLEAR:
+                        convergence[w, s[1, 1]] = 0
+                else:
+                    convergence[w, s[0, 1]] = regs[s[1, 1], ln.first_active(active)]
             elif op == NOP or op == COPY_COMMIT or op == COPY_WAIT or op == MEMBAR or op == MARKER:
                 pass
             elif not integer_operation(
@@ -290,22 +338,27 @@ def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory
             if event[0] and folder.enabled[0]:
                 remember_event(w, folder, event[0], scratch.difference, active)
             continue
-        if op == BRA:
+        if op == BRA or op == CALL or op == RET:
             mask = np.uint32(0)
+            goal = target_of[pc]
             if s[0, 0] == ln.PRED or s[0, 0] == ln.UPRED:
                 ln.predicate(p, s[0], preds, upreds)
                 for lane in range(LANES):
                     active[lane] &= p[lane]
                 mask = mask_of(active)
-            elif s[0, 0] == NONE:
+            elif op == RET:
+                goal = np.int64(regs[s[0, 1], ln.first_active(active)]) >> 4
+                for lane in range(LANES):
+                    active[lane] &= np.int64(regs[s[0, 1], lane]) >> 4 == goal
                 mask = mask_of(active)
-            goal = target_of[pc]
+            elif s[0, 0] != ln.UREG or (m & o.CONVERGED != 0) == (groups[w] == 1):
+                mask = mask_of(active)  # .DIV and .CONV ask whether the warp runs together
             if mask == np.uint32(0):
                 group_pc[w, g] = pc + 1
             elif mask == group_mask[w, g]:
                 entry[TAKEN] = 1
                 group_pc[w, g] = goal
-                if goal <= pc and groups[w] == 1 and folder.enabled[0] and at_header(w, goal, registers, recorder, folder):
+                if goal <= pc and op == BRA and groups[w] == 1 and folder.enabled[0] and at_header(w, goal, registers, recorder, folder):
                     state[w] = AT_HEADER
                     return STOPPED
             else:
@@ -320,6 +373,7 @@ def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory
                     group_pc[w, index] = group_pc[w, index - 1]
                     group_mask[w, index] = group_mask[w, index - 1]
                     group_wait[w, index] = group_wait[w, index - 1]
+                    group_need[w, index] = group_need[w, index - 1]
                 group_pc[w, 0] = goal
                 group_mask[w, 0] = mask
                 group_wait[w, 0] = -1
@@ -330,8 +384,8 @@ def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory
             group_mask[w, g] &= ~mask
             group_pc[w, g] = pc + 1
             if group_mask[w, g] == np.uint32(0):
-                remove_group(w, g, group_pc, group_mask, group_wait, groups)
-            release_converged(w, convergence, group_pc, group_mask, group_wait, groups, exited)
+                remove_group(w, g, group_pc, group_mask, group_wait, group_need, groups)
+            release_converged(w, group_pc, group_mask, group_wait, group_need, groups, exited)
         elif op == BSSY:
             convergence[w, s[0, 1]] = mask_of(active)
             group_pc[w, g] = pc + 1
@@ -340,23 +394,28 @@ def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory
                 group_pc[w, g] = pc + 1
             else:
                 group_wait[w, g] = s[0, 1]
-                release_converged(w, convergence, group_pc, group_mask, group_wait, groups, exited)
+                group_need[w, g] = convergence[w, s[0, 1]]
+                release_converged(w, group_pc, group_mask, group_wait, group_need, groups, exited)
         elif op == BREAK:
             ln.predicate(p, s[0], preds, upreds)
             for lane in range(LANES):
                 if s[0, 0] != NONE:
                     active[lane] &= p[lane]
-            convergence[w, s[1, 1]] &= ~mask_of(active)
+            leaving = mask_of(active)
+            for index in range(groups[w]):
+                if group_wait[w, index] == s[1, 1] and group_need[w, index] == convergence[w, s[1, 1]]:
+                    group_need[w, index] &= ~leaving
+            convergence[w, s[1, 1]] &= ~leaving
             group_pc[w, g] = pc + 1
-            release_converged(w, convergence, group_pc, group_mask, group_wait, groups, exited)
+            release_converged(w, group_pc, group_mask, group_wait, group_need, groups, exited)
         elif op == WARPSYNC:
             if groups[w] == 1:
                 group_pc[w, g] = pc + 1
             else:
                 ln.integer(x, s[0], regs, uni, memory.constants)
-                convergence[w, WARPSYNC_SLOT] = x[ln.first_active(active)] if s[0, 0] != NONE else np.uint32(0xFFFFFFFF)
+                group_need[w, g] = x[ln.first_active(active)] if s[0, 0] != NONE else np.uint32(0xFFFFFFFF)
                 group_wait[w, g] = WARPSYNC_SLOT
-                release_converged(w, convergence, group_pc, group_mask, group_wait, groups, exited)
+                release_converged(w, group_pc, group_mask, group_wait, group_need, groups, exited)
         elif op == BAR:
             group_pc[w, g] = pc + 1
             if count == 0:

@@ -1,8 +1,6 @@
-"""Registers of one warp as 32-lane arrays: reading operands, writing results, half-precision conversion (numba)."""
+"""Registers of one warp as 32-lane arrays: reading operands and writing results (numba)."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 from numba import njit
@@ -165,53 +163,3 @@ def write_predicate(slot, value, active, predicates, uniform_predicates):
                 predicates[number, lane] = value[lane]
     else:
         uniform_predicates[number] = value[first_active(active)]
-
-
-@njit(cache=True)
-def half_to_float_bits(half):
-    """Convert FP16 bits (in a uint32) to FP32 bits, exactly."""
-    sign = (half & np.uint32(0x8000)) << np.uint32(16)
-    magnitude = half & np.uint32(0x7FFF)
-    if magnitude >= np.uint32(0x7C00):  # infinity, NaN
-        return sign | np.uint32(0x7F800000) | ((magnitude & np.uint32(0x3FF)) << np.uint32(13))
-    if magnitude >= np.uint32(0x400):
-        return sign | ((magnitude << np.uint32(13)) + np.uint32(0x38000000))
-    if magnitude == np.uint32(0):
-        return sign
-    exponent = np.uint32(113)
-    while not magnitude & np.uint32(0x400):
-        magnitude <<= np.uint32(1)
-        exponent -= np.uint32(1)
-    return sign | (exponent << np.uint32(23)) | ((magnitude & np.uint32(0x3FF)) << np.uint32(13))
-
-
-@njit(cache=True)
-def double_to_half_bits(value):
-    """Round an FP64 value to FP16 bits, ties to even."""
-    sign = np.uint32(0x8000) if math.copysign(1.0, value) < 0.0 else np.uint32(0)
-    magnitude = abs(value)
-    if magnitude != magnitude:
-        return np.uint32(0x7FFF)
-    if magnitude >= 65520.0:
-        return sign | np.uint32(0x7C00)
-    if magnitude < 6.103515625e-05:  # subnormal: units of 2^-24
-        return sign | np.uint32(_nearest_even(magnitude * 16777216.0))
-    exponent = 0
-    scaled = magnitude
-    while scaled >= 2.0:
-        scaled *= 0.5
-        exponent += 1
-    while scaled < 1.0:
-        scaled *= 2.0
-        exponent -= 1
-    mantissa = _nearest_even(scaled * 1024.0)  # 1024 .. 2048
-    return sign | np.uint32(((exponent + 15) << 10) + (mantissa - 1024))
-
-
-@njit(cache=True)
-def _nearest_even(value):
-    whole = np.int64(value)
-    rest = value - whole
-    if rest > 0.5 or (rest == 0.5 and whole & 1):
-        whole += 1
-    return whole

@@ -19,7 +19,7 @@ from sim.exec.reference_integer import MEANINGS
 from sim.exec.reference_memory import ACCESSES, Access, Seen
 from sim.exec.reference_state import LANE, LANES, Array, Group, Slot, Step, Warp
 from sim.exec.state import Memory, build_memory
-from sim.exec.trace import WarpTrace
+from sim.isa.trace import WarpTrace
 from sim.isa import opcodes as o
 from sim.isa.launch import CtaClass, Dim3, KernelLaunch
 from sim.isa.opcodes import Kind, Op
@@ -69,7 +69,7 @@ class Reference:
 
     def step(self, warp: Warp) -> None:
         """Execute the next instruction of the first group that is not blocked."""
-        group = next((each for each in warp.groups if each.waits_for is None), None)
+        group = next((each for each in warp.groups if each.waits_at is None), None)
         if group is None:
             raise DeadlockError(f"warp {warp.number}: every group waits to converge")
         pc, number = group.pc, int(self.program.guard[group.pc])
@@ -159,20 +159,34 @@ def special_registers(launch: KernelLaunch, cta: Dim3) -> Array:
 # ---------------------------------------------------------------------------------------------------- control flow
 
 
+def lanes_of(mask: Array) -> frozenset[int]:
+    """Return the numbers of the lanes in a mask."""
+    return frozenset(int(lane) for lane in np.flatnonzero(mask))
+
+
 def converge(warp: Warp) -> None:
-    """Merge the groups that wait at a point which every live lane bound to it has reached."""
-    for point in {group.waits_for for group in warp.groups if group.waits_for is not None}:
-        waiting = [group for group in warp.groups if group.waits_for == point]
+    """Merge the groups that wait at one point for the same lanes, once each of these has arrived or exited."""
+    for point, needed in dict.fromkeys((group.waits_at, group.waits_for) for group in warp.groups):
+        waiting = [group for group in warp.groups if (group.waits_at, group.waits_for) == (point, needed)]
         arrived = np.logical_or.reduce([group.mask for group in waiting])
-        if np.any(warp.convergence[point] & ~warp.exited & ~arrived):
+        if point is None or needed - lanes_of(arrived | warp.exited):
             continue
         first, rest = waiting[0], waiting[1:]
-        first.mask, first.waits_for, first.pc = arrived, None, first.pc + 1
+        first.mask, first.waits_at, first.pc = arrived, None, first.pc + 1
         warp.groups = [group for group in warp.groups if not any(group is each for each in rest)]
 
 
+def _call(step: Step, group: Group) -> bool:
+    return _jump(step, group, step.active, step.slots[0].value // 16)
+
+
+def _return(step: Step, group: Group) -> bool:
+    targets = step.bits(0) // 16
+    target = int(targets[np.argmax(step.active)])
+    return _jump(step, group, step.active & (targets == target), target)
+
+
 def _branch(step: Step, group: Group) -> bool:
-    target = step.slots[1].value // 16
     condition = step.slots[0]
     jump = step.active
     if condition.kind in (Kind.PRED, Kind.UPRED):
@@ -180,6 +194,10 @@ def _branch(step: Step, group: Group) -> bool:
     elif condition.kind == Kind.UREG:  # .DIV and .CONV ask whether the lanes of a mask run together
         alone = len(step.warp.groups) == 1
         jump = jump & (alone if step.modified(o.CONVERGED) else not alone)
+    return _jump(step, group, jump, step.slots[1].value // 16)
+
+
+def _jump(step: Step, group: Group, jump: Array, target: int) -> bool:
     if not jump.any():
         group.pc += 1
     elif np.array_equal(jump, group.mask):
@@ -199,6 +217,21 @@ def _exit(step: Step, group: Group) -> bool:
     return False
 
 
+def _move_convergence(step: Step, group: Group) -> bool:
+    group.pc += 1
+    if not step.active.any():
+        return False
+    points, (first, second) = step.warp.convergence, step.slots[:2]
+    if first.kind == Kind.BARRIER:
+        points[first.value] = (step.bits(1)[np.argmax(step.active)] >> LANE & 1).astype(bool)
+        return False
+    mask = points.get(second.value, np.zeros(LANES, bool))
+    step.write(0, np.full(LANES, (mask.astype(np.uint64) << LANE.astype(np.uint64)).sum(), np.uint32))
+    if step.modified(o.CLEAR):
+        points[second.value] = np.zeros(LANES, bool)
+    return False
+
+
 def _set_convergence(step: Step, group: Group) -> bool:
     step.warp.convergence[step.slots[0].value] = step.active
     group.pc += 1
@@ -206,14 +239,15 @@ def _set_convergence(step: Step, group: Group) -> bool:
 
 
 def _wait_convergence(step: Step, group: Group) -> bool:
-    return _wait(step, group, step.slots[0].value)
+    point = step.slots[0].value
+    return _wait(step, group, point, step.warp.convergence.get(point, np.zeros(LANES, bool)))
 
 
-def _wait(step: Step, group: Group, point: int) -> bool:
+def _wait(step: Step, group: Group, point: int, lanes: Array) -> bool:
     if len(step.warp.groups) == 1 or not step.active.any():
         group.pc += 1
     else:
-        group.waits_for = point
+        group.waits_at, group.waits_for = point, lanes_of(lanes)
         converge(step.warp)
     return False
 
@@ -221,7 +255,11 @@ def _wait(step: Step, group: Group, point: int) -> bool:
 def _break(step: Step, group: Group) -> bool:
     leaving = step.active & (step.truth(0) if step.slots[0].kind != Kind.NONE else True)
     point = step.slots[1].value
-    step.warp.convergence[point] = step.warp.convergence.get(point, np.zeros(LANES, bool)) & ~leaving
+    before = step.warp.convergence.get(point, np.zeros(LANES, bool))
+    step.warp.convergence[point] = before & ~leaving
+    for other in step.warp.groups:
+        if (other.waits_at, other.waits_for) == (point, lanes_of(before)):
+            other.waits_for = lanes_of(before & ~leaving)
     group.pc += 1
     converge(step.warp)
     return False
@@ -229,8 +267,7 @@ def _break(step: Step, group: Group) -> bool:
 
 def _synchronize_warp(step: Step, group: Group) -> bool:
     mask = 0xFFFFFFFF if step.slots[0].kind == Kind.NONE else int(step.integer(0)[np.argmax(step.active)])
-    step.warp.convergence[ANYWHERE] = (mask >> LANE & 1).astype(bool)
-    return _wait(step, group, ANYWHERE)
+    return _wait(step, group, ANYWHERE, (mask >> LANE & 1).astype(bool))
 
 
 def _synchronize_cta(step: Step, group: Group) -> bool:
@@ -245,4 +282,5 @@ def _synchronize_cta(step: Step, group: Group) -> bool:
 _CONTROL: dict[Op, Callable[[Step, Group], bool]] = {
     Op.BRA: _branch, Op.EXIT: _exit, Op.BSSY: _set_convergence, Op.BSYNC: _wait_convergence,
     Op.BREAK: _break, Op.WARPSYNC: _synchronize_warp, Op.BAR: _synchronize_cta,
+    Op.CALL: _call, Op.RET: _return, Op.BMOV: _move_convergence,
 }  # fmt: skip

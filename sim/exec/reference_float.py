@@ -97,14 +97,17 @@ def fp32_arithmetic(step: Step) -> None:
     write_fp32(step, fused(a, b, c, FP32, mode_of(step)))
 
 
+def chosen(a: Array, b: Array, minimum: Array) -> Array:
+    """Return the smaller number where ``minimum``, else the larger; a number beats NaN, -0 is below +0."""
+    smaller = (a < b) | ((a == b) & np.signbit(a))
+    result = np.where(smaller == minimum, a, b)
+    return np.where(np.isnan(a), b, np.where(np.isnan(b), a, result))
+
+
 @meaning(Op.FMNMX)
 def fp32_minimum_maximum(step: Step) -> None:
-    """The smaller number where the predicate holds, else the larger; a number beats NaN, -0 is below +0."""
-    a, b = step.fp32(1), step.fp32(2)
-    smaller = (a < b) | ((a == b) & np.signbit(a))
-    result = np.where(smaller == step.truth(3), a, b)
-    result = np.where(np.isnan(a), b, np.where(np.isnan(b), a, result))
-    write_fp32(step, result)
+    """Minimum or maximum of FP32 numbers."""
+    write_fp32(step, chosen(step.fp32(1), step.fp32(2), step.truth(3)))
 
 
 @meaning(Op.FSEL)
@@ -132,8 +135,9 @@ def check_division(step: Step) -> None:
 
 @meaning(Op.MUFU)
 def special_function(step: Step) -> None:
-    """Approximations of the hardware, here correctly rounded; subnormal inputs and results are zeros."""
-    value = flushed(step.fp32(1)).astype(np.float64)
+    """Approximations of the hardware, here correctly rounded; subnormals are zeros, but for TANH."""
+    keeps = step.modifiers & 15 == o.MUFU_TANH
+    value = (step.fp32(1) if keeps else flushed(step.fp32(1))).astype(np.float64)
     with np.errstate(all="ignore"):
         result = {
             o.MUFU_RCP: lambda x: 1 / x,
@@ -142,8 +146,8 @@ def special_function(step: Step) -> None:
             o.MUFU_SQRT: np.sqrt,
             o.MUFU_LG2: np.log2,
             o.MUFU_TANH: np.tanh,
-        }[step.modifiers & 15](value)
-        write_fp32(step, flushed(result.astype(np.float32)))
+        }[step.modifiers & 15](value).astype(np.float32)
+    write_fp32(step, result if keeps else flushed(result))
 
 
 @meaning(Op.I2F)
@@ -168,6 +172,14 @@ def fp32_to_integer(step: Step) -> None:
             whole = _whole(float(value), step)
             results.append(min(max(whole, lowest), highest))
     step.write(0, np.array([each % 2**32 for each in results], np.uint32))
+
+
+@meaning(Op.FRND)
+def fp32_to_whole(step: Step) -> None:
+    """Round to a whole FP32 number, keeping the sign of zero."""
+    values = step.fp32(1).astype(np.float64)
+    whole = [math.copysign(_whole(float(v), step), v) if math.isfinite(v) else v for v in values]
+    write_fp32(step, np.array(whole))
 
 
 def _whole(value: float, step: Step) -> int:
@@ -221,6 +233,35 @@ def half_arithmetic(step: Step) -> None:
     else:
         c = pairs(step, 3)
     step.write(0, pack(step, fused(a, b, c, form)))
+
+
+@meaning(Op.HMNMX2)
+def half_minimum_maximum(step: Step) -> None:
+    """Minimum or maximum of two halves."""
+    step.write(0, pack(step, chosen(pairs(step, 1), pairs(step, 2), step.truth(3)[:, None])))
+
+
+def half_comparisons(step: Step, a: Array, b: Array, other: Array) -> Array:
+    """Compare both halves and join each with a predicate, bool[32, 2]."""
+    columns = [compared(step.modifiers & o.COMPARE_MASK, a[:, side], b[:, side]) for side in range(2)]
+    return np.stack([joined(step, column, other)[0] for column in columns], axis=1)
+
+
+@meaning(Op.HSETP2)
+def half_set_predicates(step: Step) -> None:
+    """The low halves' comparison to the first predicate, the high halves' to the second."""
+    result = half_comparisons(step, pairs(step, 2), pairs(step, 3), step.truth(4))
+    step.write_truth(0, result[:, 0])
+    step.write_truth(1, result[:, 1])
+
+
+@meaning(Op.HSET2)
+def half_set(step: Step) -> None:
+    """Masks of ones, or with .BF the number 1.0, where the comparison holds."""
+    a, b = step.halves(1).astype(np.float64), step.halves(2).astype(np.float64)
+    result = half_comparisons(step, a, b, step.truth(3))
+    yes = np.float16(1).view(np.uint16) if step.modified(o.BF16) else np.uint16(0xFFFF)
+    step.write(0, np.where(result, yes, np.uint16(0)))
 
 
 @meaning(Op.HADD2_F32)

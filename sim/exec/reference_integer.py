@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 
@@ -216,6 +218,53 @@ def set_predicate(step: Step) -> None:
     step.write_truth(1, second)
 
 
+@meaning(Op.VIADDMNMX)
+def add_minimum_maximum(step: Step) -> None:
+    """The minimum (maximum) of a wrapped sum and a third word."""
+    total = unsigned(numbers(step.integer(1)) + numbers(step.integer(2)))
+    first = total.astype(np.int64) if step.modified(o.UNSIGNED) else total.view(np.int32).astype(np.int64)
+    third = step.number(3)
+    step.write(0, unsigned(np.where(step.truth(4), np.minimum(first, third), np.maximum(first, third))))
+
+
+@meaning(Op.IDP)
+def dot_product(step: Step) -> None:
+    """Four byte products added to a word."""
+    first, second = (step.integer(index)[:, None].copy() for index in (1, 2))
+    a = first.view(np.int8 if step.modified(o.FIRST_SIGNED) else np.uint8).astype(np.int64)
+    b = second.view(np.int8 if step.modified(o.SECOND_SIGNED) else np.uint8).astype(np.int64)
+    step.write(0, unsigned((a * b).sum(axis=1) + step.integer(3)))
+
+
+@meaning(Op.REDUX)
+def reduce_lanes(step: Step) -> None:
+    """Combine the active lanes' words into one."""
+    words = [int(value) for value in step.number(1)[step.active]]
+    code = (step.modifiers & o.ATOMIC_MASK) >> o.ATOMIC_SHIFT
+    total = reduce(
+        {
+            o.ADD: operator.add,
+            o.MIN: min,
+            o.MAX: max,
+            o.AND_OP: operator.and_,
+            o.OR_OP: operator.or_,
+            o.XOR_OP: operator.xor,
+        }[code],
+        words,
+    )
+    step.write(0, unsigned(np.full(LANES, total, object)))
+
+
+@meaning(Op.BMSK)
+def bit_mask(step: Step) -> None:
+    """So many ones from a position on; .W takes both modulo 32, else bits beyond the word are dropped."""
+    start, width = step.integer(1).astype(object), step.integer(2).astype(object)
+    if step.modified(o.WRAP):
+        start, width = start % 32, width % 32
+    ones = [((1 << min(int(w), 32)) - 1) << min(int(s), 32) for s, w in zip(start, width, strict=True)]
+    step.write(0, unsigned(np.array(ones, object)))
+
+
 @meaning(Op.IABS)
 def absolute(step: Step) -> None:
     """Absolute value of a signed word."""
@@ -226,7 +275,9 @@ def absolute(step: Step) -> None:
 def extend(step: Step) -> None:
     """Keep the lowest bits and extend them by the sign or by zeros."""
     results = []
-    for value, bits in zip(step.integer(1), np.minimum(step.integer(2), 32), strict=True):
+    widths = step.integer(2)
+    widths = widths & np.uint32(31) if step.modified(o.WRAP) else np.minimum(widths, 32)
+    for value, bits in zip(step.integer(1), widths, strict=True):
         kept = int(value) % (1 << int(bits))
         negative = bits > 0 and kept >> (int(bits) - 1) & 1 and not step.modified(o.UNSIGNED)
         results.append(kept - (1 << int(bits)) if negative else kept)
@@ -248,7 +299,8 @@ def count_ones(step: Step) -> None:
 @meaning(Op.FLO)
 def find_leading_one(step: Step) -> None:
     """Number of the highest one, or the shift that would bring it to the top; all ones where there is none."""
-    highest = np.array([int(value).bit_length() - 1 for value in step.integer(1)])
+    words = step.number(1)  # of a negative number: the highest zero
+    highest = np.array([int(value if value >= 0 else ~value).bit_length() - 1 for value in words])
     found = 31 - highest if step.modified(o.SHIFT_AMOUNT) else highest
     step.write(0, unsigned(np.where(highest < 0, -1, found)))
 
@@ -278,7 +330,8 @@ def vote(step: Step) -> None:
     votes = step.truth(2) & step.active
     mask = from_bits(np.tile(votes, (LANES, 1)))
     agreed = bool(votes.any()) if step.modifiers & 15 == o.VOTE_ANY else bool((votes == step.active).all())
-    step.write(0, mask)
+    if step.slots[0].kind != Kind.NONE:
+        step.write(0, mask)
     step.write_truth(1, np.full(LANES, agreed))
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sim.errors import TcsimError
-from sim.exec.access import GLOBAL_BASE_HIGH, KIND_LOAD, KIND_MATRIX, KIND_STORE
+from sim.exec.access import GLOBAL_BASE_HIGH, KIND_LOAD, KIND_MATRIX, KIND_STORE, LOCAL_BYTES, STACK_TOP
 from sim.exec.reference_float import pack
 from sim.exec.reference_integer import meaning
-from sim.exec.reference_state import LANES, Array, Step
+from sim.exec.reference_state import LANES, Array, Step, flushed
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Kind, Op
 
@@ -194,12 +194,15 @@ def _read_modify_write(step: Step, memory: Array, index: Array, data_at: int, re
     """Lanes in ascending order; the old word returns in slot 0 (shared) or 1."""
     code = (step.modifiers & o.ATOMIC_MASK) >> o.ATOMIC_SHIFT
     value = step.bits(data_at)
-    swap = step.bits(data_at + 1) if code == o.CAS else value
-    old = np.zeros(LANES, np.uint32)
+    swap = step.bits(data_at + 1) if code in (o.CAS, o.TEST_AND_SET) else value
+    old, succeeded = np.zeros(LANES, np.uint32), np.zeros(LANES, bool)
     for lane in np.flatnonzero(step.active):
         old[lane] = memory[index[lane]].view(np.uint32)[0]
+        succeeded[lane] = old[lane] == value[lane]
         new = np.array([_combined(step, code, old[lane], value[lane], swap[lane])], np.uint32)
         memory[index[lane]] = new.view(np.uint8)
+    if returns and code == o.TEST_AND_SET:
+        old = succeeded.astype(np.uint32)
     if returns:
         step.write(0 if Op(step.operation) == Op.ATOMS else 1, old)
 
@@ -207,25 +210,49 @@ def _read_modify_write(step: Step, memory: Array, index: Array, data_at: int, re
 def _combined(step: Step, code: int, old: np.uint32, value: np.uint32, swap: np.uint32) -> np.uint32 | int:
     if code == o.ADD and step.modified(o.FLOAT):
         with np.errstate(all="ignore"):
-            return np.uint32((old.view(np.float32) + value.view(np.float32)).view(np.uint32))
+            a, b = flushed(np.array([old, value]).view(np.float32))
+            return np.uint32(np.float32(a + b).view(np.uint32))
     signed = not step.modified(o.UNSIGNED)
     a, b = (int(old.view(np.int32)), int(value.view(np.int32))) if signed else (int(old), int(value))
     result = {
         o.ADD: a + b,
         o.MIN: min(a, b),
         o.MAX: max(a, b),
-        o.INC: 0 if int(old) >= int(value) else int(old) + 1,
+        o.INC: int(old) + 1 if int(old) < int(value) or step.modified(o.DOUBLE) else 0,
         o.EXCH: b,
         o.AND_OP: a & b,
         o.OR_OP: a | b,
+        o.XOR_OP: a ^ b,
         o.CAS: int(swap) if old == value else int(old),
+        o.TEST_AND_SET: int(swap) if old == value else int(old),
     }[code]
     return result % (1 << 32)
 
 
+def _local_bytes(step: Step, at: int, seen: Seen) -> Array:
+    """Return byte indices [32, size] into the threads' stacks; one line holds a word of every thread."""
+    size = size_of(step)
+    offset = (addresses(step, at) & 0xFFFFFF) - (STACK_TOP - LOCAL_BYTES)
+    _check(offset, step.active & (offset >= 0), size, LOCAL_BYTES, "local")
+    if np.any(step.active & (offset < 0)):
+        raise TcsimError("local address out of range")
+    seen.access.lines, seen.access.sectors = max(1, size // 4), 4 * max(1, size // 4)
+    thread = 32 * step.warp.number + np.arange(LANES)
+    return np.where(step.active, thread * LOCAL_BYTES + offset, 0)[:, None] + np.arange(size)
+
+
+def _ldl(step: Step, seen: Seen) -> None:
+    load(step, 0, step.warp.memory.local[_local_bytes(step, 1, seen)])
+
+
+def _stl(step: Step, seen: Seen) -> None:
+    index = _local_bytes(step, 0, seen)
+    scatter(step.warp.memory.local, index, stored(step, 3, size_of(step)), step.active)
+
+
 ACCESSES: dict[Op, Callable[[Step, Seen], None]] = {
     Op.LDS: _lds, Op.STS: _sts, Op.LDSM: _ldsm, Op.STSM: _stsm, Op.LDG: _ldg, Op.STG: _stg,
-    Op.LDGSTS: _ldgsts, Op.RED: _atomic, Op.ATOMG: _atomic, Op.ATOMS: _shared_atomic,
+    Op.LDGSTS: _ldgsts, Op.RED: _atomic, Op.ATOMG: _atomic, Op.ATOMS: _shared_atomic, Op.LDL: _ldl, Op.STL: _stl,
 }  # fmt: skip
 
 

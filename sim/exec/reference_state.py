@@ -37,7 +37,8 @@ class Group:
 
     pc: int
     mask: Array
-    waits_for: int | None = None  # convergence barrier
+    waits_at: int | None = None  # convergence barrier
+    waits_for: frozenset[int] = frozenset()  # lanes
 
 
 @dataclass

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sim.exec.access import GLOBAL_BASE_HIGH, L1_SECTORS, find_pattern
+from sim.exec.access import GLOBAL_BASE_HIGH, L1_SECTORS, LOCAL_BYTES, STACK_TOP, find_pattern
 from sim.isa import opcodes as o
 from sim.isa.decode import shared_window
 from sim.isa.launch import BufferRef, CtaClass, Dim3, KernelLaunch
+from sim.isa.opcodes import Op
 from sim.isa.operands import bank_base
 
 Array = npt.NDArray[Any]
@@ -37,6 +38,7 @@ class Registers(NamedTuple):
     group_pc: Array  # int64 [W, GROUPS]
     group_mask: Array  # uint32 [W, GROUPS]
     group_wait: Array  # int64 [W, GROUPS] convergence barrier a group is blocked on, -1 = none
+    group_need: Array  # uint32 [W, GROUPS] the lanes that barrier waits for
     groups: Array  # int64 [W]
     exited: Array  # uint32 [W]
     state: Array  # int64 [W]
@@ -56,6 +58,8 @@ class Memory(NamedTuple):
     sizes: Array  # int64: bytes it has
     constants: Array  # uint32
     tags: Array  # int64: sectors that L1 has seen
+    local: Array  # uint8: LOCAL_BYTES per thread, the top of the stack
+    local_words: Array
 
 
 class Recorder(NamedTuple):
@@ -113,6 +117,7 @@ def build_registers(launch: KernelLaunch, cta: Dim3) -> Registers:
         np.zeros((warps, GROUPS), np.int64),
         group_mask,
         np.full((warps, GROUPS), -1, np.int64),
+        np.zeros((warps, GROUPS), np.uint32),
         np.ones(warps, np.int64),
         ~masks,
         np.zeros(warps, np.int64),
@@ -156,9 +161,11 @@ def build_memory(launch: KernelLaunch, cta_class: CtaClass) -> Memory:
         index = names[name]
         words[(starts[index] + offset % windows[index]) // 4] = np.uint32(value & 0xFFFFFFFF)
     sizes = np.array([buffer.nbytes for buffer in launch.buffers] or [0], np.int64)
+    spills = bool(np.isin(launch.program.opcode, (int(Op.LDL), int(Op.STL))).any())
+    local = np.zeros(32 * launch.warps * LOCAL_BYTES if spills else 16, np.uint8)
     return Memory(
         shared, shared.view(np.uint32), flat, words, starts, windows, sizes, _constants(launch),
-        np.full(L1_SECTORS, -1, np.int64),
+        np.full(L1_SECTORS, -1, np.int64), local, local.view(np.uint32),
     )  # fmt: skip
 
 
@@ -180,7 +187,7 @@ def _constants(launch: KernelLaunch) -> Array:
     for bank, data in program.constants.items():
         flat[bank_base(bank) : bank_base(bank) + len(data)] = np.frombuffer(data, np.uint8)
     flat[0:24].view(np.uint32)[:] = [*launch.block, *launch.grid]
-    flat[0x28:0x2C].view(np.uint32)[0] = 0xFFFDC0
+    flat[0x28:0x2C].view(np.uint32)[0] = STACK_TOP
     names = {buffer.name: index for index, buffer in enumerate(launch.buffers)}
     for param, value in zip(program.params, launch.args, strict=True):
         if isinstance(value, BufferRef):
@@ -250,7 +257,7 @@ class Scratch(NamedTuple):
 def build_scratch() -> Scratch:
     """Return working arrays."""
     lanes = [np.zeros(32, np.uint32) for _ in range(3)]
-    a, b = np.zeros((16, 16), np.float32), np.zeros((16, 8), np.float32)
+    a, b = np.zeros(256, np.float32), np.zeros(128, np.float32)
     return Scratch(
         *(np.zeros(32, np.uint8) for _ in range(4)),
         *lanes,

@@ -9,41 +9,67 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sim.exec.lanes import RZ, double_to_half_bits, half_to_float_bits
+from sim.exec.lanes import RZ
+from sim.exec.rounding import half_to_float, to_half
+
+INFINITE = np.uint32(0x7C00)
 
 
 @njit(cache=True)
-def _spread_halves(bits, out, row, column, regs, number):
-    """Lay one fragment register (two halves per lane) at (row + group, column + 2 * thread)."""
-    for lane in range(32):
-        word = regs[number, lane] if number != RZ else np.uint32(0)
-        group, thread = lane >> 2, lane & 3
-        bits[row + group, column + 2 * thread] = half_to_float_bits(word & np.uint32(0xFFFF))
-        bits[row + group, column + 2 * thread + 1] = half_to_float_bits(word >> np.uint32(16))
+def _expand(bits, values, count, bfloat):
+    """Convert raw 16-bit numbers in ``bits`` to FP32 in place; ``values`` is the same memory."""
+    if bfloat:
+        for index in range(count):
+            bits[index] <<= np.uint32(16)
+        return
+    for index in range(count):
+        word = bits[index]
+        scaled = np.uint32((word & np.uint32(0x7FFF)) << np.uint32(13)).view(np.float32) * np.float32(2.0**112)
+        special = np.uint32(0x7F800000) if (word & INFINITE) == INFINITE else np.uint32(0)
+        bits[index] = np.float32(scaled).view(np.uint32) | ((word & np.uint32(0x8000)) << np.uint32(16)) | special
 
 
 @njit(cache=True)
-def hmma(slots, regs, regs_f, a_bits, a, b_bits, b, acc, steps, half_accumulator):
-    """Run m16n8k(8*steps) on FP16 inputs. ``a``/``b``/``acc`` are FP32 scratch; ``*_bits`` the same memory as uint32."""
+def _gather(bits, row, stride, column, regs, number):
+    """Lay one fragment register (two raw halves per lane) at row + group, column + 2 * thread."""
+    for group in range(8):
+        for thread in range(4):
+            word = regs[number, 4 * group + thread]
+            place = (row + group) * stride + column + 2 * thread
+            bits[place] = word & np.uint32(0xFFFF)
+            bits[place + 1] = word >> np.uint32(16)
+
+
+@njit(cache=True)
+def _gather_transposed(bits, row, regs, number):
+    """Lay one fragment register of B at row + 2 * thread, group."""
+    for group in range(8):
+        for thread in range(4):
+            word = regs[number, 4 * group + thread]
+            place = (row + 2 * thread) * 8 + group
+            bits[place] = word & np.uint32(0xFFFF)
+            bits[place + 8] = word >> np.uint32(16)
+
+
+@njit(cache=True)
+def hmma(slots, regs, regs_f, a_bits, a, b_bits, b, acc, steps, half_accumulator, bfloat):
+    """Run m16n8k(8*steps) on 16-bit inputs. ``a``/``b``/``acc`` are flat FP32 scratch; ``*_bits`` the same as uint32."""
     base_a, base_b = slots[1, 1], slots[2, 1]
     for step in range(steps):
-        _spread_halves(a_bits, a, 0, 8 * step, regs, base_a + 2 * step if base_a != RZ else RZ)
-        _spread_halves(a_bits, a, 8, 8 * step, regs, base_a + 2 * step + 1 if base_a != RZ else RZ)
-        number = base_b + step if base_b != RZ else RZ
-        for lane in range(32):
-            word = regs[number, lane]
-            column, row = lane >> 2, 8 * step + 2 * (lane & 3)
-            b_bits[row, column] = half_to_float_bits(word & np.uint32(0xFFFF))
-            b_bits[row + 1, column] = half_to_float_bits(word >> np.uint32(16))
+        _gather(a_bits, 0, 16, 8 * step, regs, base_a + 2 * step if base_a != RZ else RZ)
+        _gather(a_bits, 8, 16, 8 * step, regs, base_a + 2 * step + 1 if base_a != RZ else RZ)
+        _gather_transposed(b_bits, 8 * step, regs, base_b + step if base_b != RZ else RZ)
+    _expand(a_bits, a, 256, bfloat)
+    _expand(b_bits, b, 128, bfloat)
     if half_accumulator:
         _load_half_accumulator(slots[3, 1], regs, acc)
     else:
         _load_accumulator(slots[3, 1], regs_f, acc)
-    for row in range(16):
-        for inner in range(8 * steps):
-            factor = a[row, inner]
+    for inner in range(8 * steps):
+        for row in range(16):
+            factor = a[16 * row + inner]
             for column in range(8):
-                acc[row, column] += factor * b[inner, column]
+                acc[row, column] += factor * b[8 * inner + column]
     if half_accumulator:
         _store_half_accumulator(slots[0, 1], regs, acc)
     else:
@@ -75,14 +101,12 @@ def _store_accumulator(number, regs, acc):
 
 @njit(cache=True)
 def _load_half_accumulator(number, regs, acc):
-    bits = np.empty(1, np.uint32)
     for lane in range(32):
         group, thread = lane >> 2, 2 * (lane & 3)
         for part in range(2):
             word = regs[number + part, lane] if number != RZ else np.uint32(0)
             for side in range(2):
-                bits[0] = half_to_float_bits((word >> np.uint32(16 * side)) & np.uint32(0xFFFF))
-                acc[group + 8 * part, thread + side] = bits.view(np.float32)[0]
+                acc[group + 8 * part, thread + side] = half_to_float((word >> np.uint32(16 * side)) & np.uint32(0xFFFF))
 
 
 @njit(cache=True)
@@ -90,8 +114,8 @@ def _store_half_accumulator(number, regs, acc):
     for lane in range(32):
         group, thread = lane >> 2, 2 * (lane & 3)
         for part in range(2):
-            low = double_to_half_bits(float(acc[group + 8 * part, thread]))
-            high = double_to_half_bits(float(acc[group + 8 * part, thread + 1]))
+            low = to_half(np.float64(acc[group + 8 * part, thread]))
+            high = to_half(np.float64(acc[group + 8 * part, thread + 1]))
             regs[number + part, lane] = low | (high << np.uint32(16))
 
 
@@ -106,12 +130,14 @@ def imma(slots, regs, regs_i, a, b, acc, steps):
     """Run m16n8k(16*steps) on signed bytes with INT32 accumulation that wraps. Scratch is int32."""
     base_a, base_b = slots[1, 1], slots[2, 1]
     for step in range(steps):
+        first, second = (base_a + 2 * step, base_a + 2 * step + 1) if base_a != RZ else (RZ, RZ)
+        third = base_b + step if base_b != RZ else RZ
         for lane in range(32):
             group, inner = lane >> 2, 16 * step + 4 * (lane & 3)
             for index in range(4):
-                a[group, inner + index] = _signed_byte(regs[base_a + 2 * step, lane], index)
-                a[group + 8, inner + index] = _signed_byte(regs[base_a + 2 * step + 1, lane], index)
-                b[inner + index, group] = _signed_byte(regs[base_b + step, lane], index)
+                a[group, inner + index] = _signed_byte(regs[first, lane], index)
+                a[group + 8, inner + index] = _signed_byte(regs[second, lane], index)
+                b[inner + index, group] = _signed_byte(regs[third, lane], index)
     _load_accumulator(slots[3, 1], regs_i, acc)
     for row in range(16):
         for inner in range(16 * steps):

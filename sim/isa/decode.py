@@ -15,7 +15,7 @@ from sim.isa import opcodes as o
 from sim.isa.elf import KernelImage, read_kernel
 from sim.isa.forms import Form, forms
 from sim.isa.opcodes import Kind, Op
-from sim.isa.operands import ABSENT, OperandError, match_signature, predicate
+from sim.isa.operands import ABSENT, OperandError, join_halves, match_signature, predicate
 from sim.isa.program import Operand, Program
 from sim.isa.units import Unit
 
@@ -59,7 +59,7 @@ def decode_program(cubin: bytes, listing: Listing, source_name: str = "") -> Pro
 
 def build_program(image: KernelImage, listing: Listing, cubin: bytes = b"", source_name: str = "") -> Program:
     """Join a kernel's image and its listing to the columns of a Program."""
-    rows = [_decode_row(listing, index, row) for index, row in enumerate(listing.rows)]
+    rows = [_decode_row(listing, index, row, image.symbols) for index, row in enumerate(listing.rows)]
     mma_names = tuple(sorted({row.form.mma for row in rows if row.form.mma}))
     control = _control_columns(image.code, len(rows))
     return Program(
@@ -93,7 +93,9 @@ def _column(values: Sequence[int]) -> np.ndarray[Any, np.dtype[np.int32]]:
     return np.array(values, np.int32)
 
 
-def _decode_row(listing: Listing, index: int, row: tuple[str, str, str, int]) -> _Instruction:
+def _decode_row(
+    listing: Listing, index: int, row: tuple[str, str, str, int], symbols: Mapping[str, int]
+) -> _Instruction:
     guard_text, opcode, arguments, line = row
     text = f"{guard_text + ' ' if guard_text else ''}{opcode} {arguments.replace(',', ', ')}".strip()
     form = forms().get(opcode)
@@ -101,7 +103,8 @@ def _decode_row(listing: Listing, index: int, row: tuple[str, str, str, int]) ->
     if form is None:
         raise UnsupportedInstructionError(f"{place}: instruction form {opcode!r} is not supported")
     try:
-        slots = _merge_halves(form, match_signature(form.signature, _split(form, arguments)))
+        texts = [_address_of(text, form, symbols) for text in _split(form, opcode, arguments)]
+        slots = match_signature(form.signature, texts)
         guard = _guard(guard_text)
     except OperandError as error:
         raise UnsupportedInstructionError(
@@ -110,24 +113,19 @@ def _decode_row(listing: Listing, index: int, row: tuple[str, str, str, int]) ->
     return _Instruction(form, slots, guard, text, line)
 
 
-def _split(form: Form, arguments: str) -> list[str]:
+def _address_of(text: str, form: Form, symbols: Mapping[str, int]) -> str:
+    """Replace the function that a call or a return names by its address."""
+    return f"{symbols[text]:#x}" if form.op in (Op.CALL, Op.RET) and text in symbols else text
+
+
+def _split(form: Form, opcode: str, arguments: str) -> list[str]:
     """Split operands at commas; sm_8x prints ``[R19][R6.64]`` without one."""
     if form.op == Op.LDGSTS and "desc" not in arguments:
         arguments = arguments.replace("][", "],[")
     if form.op == Op.IMMA:
         arguments = arguments.replace(".ROW", "").replace(".COL", "")
-    return [text.strip() for text in arguments.split(",")] if arguments else []
-
-
-def _merge_halves(form: Form, slots: list[Operand]) -> list[Operand]:
-    """Join the two immediates of a packed-half instruction, printed high half first, into one word."""
-    if form.op not in (Op.HADD2, Op.HMUL2, Op.HFMA2):
-        return slots
-    present = [slot for slot in slots if slot.kind != Kind.NONE]
-    if len(present) >= 4 and present[-1].kind == present[-2].kind == Kind.IMM:
-        high, low = present[-2].value & 0xFFFF, present[-1].value & 0xFFFF
-        return [*present[:-2], Operand(Kind.IMM, high << 16 | low, 0)]
-    return present
+    texts = [text.strip() for text in arguments.split(",")] if arguments else []
+    return join_halves(texts, "BF16" in opcode) if "h" in form.signature else texts
 
 
 def _guard(text: str) -> int:

@@ -21,6 +21,7 @@ class KernelImage:
     params: tuple[Param, ...]
     param_base: int
     registers: int
+    symbols: dict[str, int]  # functions in the kernel's code: byte address
     shared_section_bytes: int  # static shared memory, with what the system reserves before it (sm_90: 1 KiB)
 
 
@@ -52,6 +53,7 @@ def read_kernel(cubin: bytes, name: str) -> KernelImage:
         params=params,
         param_base=base,
         registers=_register_count(sections, name),
+        symbols=_symbols(sections, list(sections).index(f".text.{name}")),
         shared_section_bytes=shared.size if shared else 0,
     )
 
@@ -93,6 +95,18 @@ def _register_count(sections: dict[str, _Section], name: str) -> int:
             if struct.unpack_from("<H", symbols, 24 * symbol + 6)[0] == index:
                 return int(count)
     return 0
+
+
+def _symbols(sections: dict[str, _Section], index: int) -> dict[str, int]:
+    """Return the addresses of the symbols that lie in one section."""
+    table, names = sections.get(".symtab"), sections.get(".strtab")
+    if table is None or names is None:
+        return {}
+    found = {}
+    for name_at, _, _, section, value, _ in struct.iter_unpack("<IBBHQQ", table.data[: len(table.data) // 24 * 24]):
+        if section == index:
+            found[names.data[name_at : names.data.index(0, name_at)].decode()] = value
+    return found
 
 
 def _parameters(info: bytes) -> tuple[tuple[Param, ...], int]:

@@ -39,13 +39,13 @@ _TOKENS: dict[str, int] = {
     "WIDE": o.WIDE_RESULT, "SX32": o.SIGN_EXTEND, "PAND": o.PRED_AND,
     "MT88": o.TRANSPOSE, "BYPASS": o.BYPASS,
     "F32": o.FLOAT, "SAT": o.SATURATE, "RP": o.ROUND_UP, "RM": o.ROUND_DOWN, "RZ": o.ROUND_ZERO, "FTZ": o.FTZ,
-    "BF16": o.BF16, "BF16_V2": o.BF16, "CONV": o.CONVERGED, "TRUNC": o.TRUNCATE,
+    "BF16": o.BF16, "BF16_V2": o.BF16, "BF": o.BF16, "FLOOR": o.ROUND_DOWN, "CEIL": o.ROUND_UP, "CLEAR": o.CLEAR, "CONV": o.CONVERGED, "TRUNC": o.TRUNCATE,
     "RCP": o.MUFU_RCP, "EX2": o.MUFU_EX2, "RSQ": o.MUFU_RSQ, "SQRT": o.MUFU_SQRT, "LG2": o.MUFU_LG2, "TANH": o.MUFU_TANH,
     "IDX": o.SHFL_IDX, "BFLY": o.SHFL_BFLY, "DOWN": o.SHFL_DOWN, "UP": o.SHFL_UP,
     "ANY": o.VOTE_ANY, "ALL": o.VOTE_ALL, "SH": o.SHIFT_AMOUNT,
 }  # fmt: skip
 _SIZES = {"U8": 0, "S8": 0, "U16": 1, "S16": 1, "64": 3, "128": 4}
-_ATOMICS = {"ADD": o.ADD, "MIN": o.MIN, "MAX": o.MAX, "INC": o.INC, "EXCH": o.EXCH, "AND": o.AND_OP, "OR": o.OR_OP, "CAS": o.CAS}
+_ATOMICS = {"ADD": o.ADD, "MIN": o.MIN, "MAX": o.MAX, "INC": o.INC, "EXCH": o.EXCH, "AND": o.AND_OP, "OR": o.OR_OP, "XOR": o.XOR_OP, "CAS": o.CAS, "CAST": o.TEST_AND_SET, "SUM": o.ADD}
 
 _INT_COMPARE = "{LT,LE,GT,GE,EQ,NE}"
 _FLOAT_COMPARE = "{LT,LE,GT,GE,EQ,NE,NUM,LTU,LEU,GTU,GEU,EQU,NEU}"
@@ -93,14 +93,18 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
     (f"UISETP.{_INT_COMPARE}[.U32].{_JOIN}", Op.ISETP, Unit.UNIFORM, "D,D,s,s,p"),
     (f"UISETP.{_INT_COMPARE}[.U32].{_JOIN}.EX", Op.ISETP, Unit.UNIFORM, "D,D,s,s,p,p"),
     ("IABS", Op.IABS, Unit.ALU, "d,s"),
-    ("SGXT[.U32]", Op.SGXT, Unit.ALU, "d,s,s"),
+    ("VIADDMNMX[.U32]", Op.VIADDMNMX, Unit.ALU, "d,s,s,s,p"),
+    ("IDP.4A.{S8,U8}.{S8,U8}", Op.IDP, Unit.IMAD, "d,s,s,s"),
+    ("BMSK[.W]", Op.BMSK, Unit.ALU, "d,s,s"),
+    ("SGXT[.W][.U32]", Op.SGXT, Unit.ALU, "d,s,s"),
     ("USGXT[.U32]", Op.SGXT, Unit.UNIFORM, "d,s,s"),
     ("BREV", Op.BREV, Unit.XU, "d,s"),
     ("UBREV", Op.BREV, Unit.UNIFORM, "d,s"),
     ("POPC", Op.POPC, Unit.XU, "d,s"),
     ("UPOPC", Op.POPC, Unit.UNIFORM, "d,s"),
-    ("FLO.U32[.SH]", Op.FLO, Unit.XU, "d,s"),
-    ("UFLO.U32[.SH]", Op.FLO, Unit.UNIFORM, "d,s"),
+    ("FLO[.U32][.SH]", Op.FLO, Unit.XU, "d,s"),
+    ("UFLO[.U32][.SH]", Op.FLO, Unit.UNIFORM, "d,s"),
+    ("REDUX[.{SUM,MIN,MAX,OR,XOR}][.S32]", Op.REDUX, Unit.XU, "d,r"),
     ("P2R", Op.P2R, Unit.ALU, "n,d,s,i"),
     ("R2P", Op.R2P, Unit.ALU, "n,s,i"),
     ("S2R", Op.S2R, Unit.SPECIAL, "d,S"),
@@ -109,22 +113,26 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
     ("R2UR", Op.R2UR, Unit.SPECIAL, "d,r"),
     ("LDC[.64]", Op.LDC, Unit.CONSTANT_LOAD, "d,c"),
     ("ULDC[.64]", Op.LDC, Unit.UNIFORM, "d,c"),
-    ("FADD[.FTZ]", Op.FADD, Unit.FMA, "d,f,f"),
-    ("FMUL[.FTZ]", Op.FMUL, Unit.FMA, "d,f,f"),
-    ("FFMA[.FTZ]", Op.FFMA, Unit.FMA, "d,f,f,f"),
+    ("FADD[.FTZ][.{RM,RP,RZ}][.SAT]", Op.FADD, Unit.FMA, "d,f,f"),
+    ("FMUL[.FTZ][.{RM,RP,RZ}][.SAT]", Op.FMUL, Unit.FMA, "d,f,f"),
+    ("FFMA[.FTZ][.{RM,RP,RZ}][.SAT]", Op.FFMA, Unit.FMA, "d,f,f,f"),
     ("FMNMX[.FTZ]", Op.FMNMX, Unit.ALU, "d,f,f,p"),
     ("FSEL", Op.FSEL, Unit.ALU, "d,f,f,p"),
     (f"FSETP.{_FLOAT_COMPARE}[.FTZ].{_JOIN}", Op.FSETP, Unit.ALU, "D,D,f,f,p"),
     ("MUFU.{RCP,EX2,RSQ,SQRT,LG2,TANH}", Op.MUFU, Unit.XU, "d,f"),
     ("I2F[.U32][.RP]", Op.I2F, Unit.XU, "d,s"),
     ("I2FP.F32.{S32,U32}", Op.I2F, Unit.ALU, "d,s"),
-    ("F2I[.U32][.TRUNC][.NTZ]", Op.F2I, Unit.XU, "d,f"),
-    ("F2I.FTZ[.U32][.TRUNC][.NTZ]", Op.F2I, Unit.XU, "d,f"),
+    ("F2I[.FTZ][.U32][.{TRUNC,FLOOR,CEIL}][.NTZ]", Op.F2I, Unit.XU, "d,f"),
+    ("FRND[.FTZ][.{TRUNC,FLOOR,CEIL}]", Op.FRND, Unit.XU, "d,f"),
     ("F2FP[.F16.F32].PACK_AB", Op.F2FP, Unit.ALU, "d,f,f"),
-    ("HADD2", Op.HADD2, Unit.HALF, "d,h,h,h?"),
+    ("F2FP.BF16[.F32].PACK_AB", Op.F2FP, Unit.ALU, "d,f,f"),
+    ("HADD2[.BF16_V2]", Op.HADD2, Unit.HALF, "d,h,h"),
     ("HADD2.F32", Op.HADD2_F32, Unit.HALF, "d,h,h"),
-    ("HMUL2", Op.HMUL2, Unit.HALF, "d,h,h,h?"),
-    ("HFMA2[.MMA]", Op.HFMA2, Unit.HALF, "d,h,h,h,h?"),
+    ("HMUL2[.BF16_V2]", Op.HMUL2, Unit.HALF, "d,h,h"),
+    ("HFMA2[.MMA][.BF16_V2]", Op.HFMA2, Unit.HALF, "d,h,h,h"),
+    ("HMNMX2[.BF16_V2]", Op.HMNMX2, Unit.ALU, "d,h,h,p"),
+    (f"HSET2[.BF].{_FLOAT_COMPARE}.{_JOIN}", Op.HSET2, Unit.HALF, "d,h,h,p"),
+    (f"HSETP2[.BF16_V2].{_FLOAT_COMPARE}.{_JOIN}", Op.HSETP2, Unit.HALF, "D,D,h,h,p"),
     ("FCHK", Op.FCHK, Unit.XU, "D,f,f"),
     ("LDS[.{U8,S8,U16,S16,64,128}]", Op.LDS, Unit.SHARED_LOAD, "d,m"),
     ("STS[.{U8,U16,64,128}]", Op.STS, Unit.SHARED_STORE, "m,r"),
@@ -135,13 +143,19 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
     (f"STG.E{_LOAD_HINTS}[.{{U8,U16,64,128}}]", Op.STG, Unit.GLOBAL_STORE, "g,r"),
     (f"STG.E[.{{U8,U16,64,128}}].STRONG.{_SCOPE}", Op.STG, Unit.GLOBAL_STORE, "g,r"),
     ("LDGSTS.E[.BYPASS][.LTC64B][.LTC128B][.LTC256B][.{64,128}]", Op.LDGSTS, Unit.ASYNC_COPY, "m,g,p?"),
-    (f"{{RED,REDG}}.E.{{ADD,MIN,MAX,AND,OR}}[.S32].STRONG.{_SCOPE}", Op.RED, Unit.GLOBAL_STORE, "g,r"),
+    (f"{{RED,REDG}}.E.{{ADD,MIN,MAX,INC,AND,OR,XOR}}[.S32].STRONG.{_SCOPE}", Op.RED, Unit.GLOBAL_STORE, "g,r"),
     (f"{{RED,REDG}}.E.ADD.F32.FTZ.RN.STRONG.{_SCOPE}", Op.RED, Unit.GLOBAL_STORE, "g,r"),
-    (f"ATOMG.E.{{ADD,MIN,MAX,INC,EXCH,AND,OR}}[.S32].STRONG.{_SCOPE}", Op.ATOMG, Unit.ATOMIC, "D,d,g,r"),
+    (f"ATOMG.E.{{ADD,MIN,MAX,INC,EXCH,AND,OR,XOR}}[.S32].STRONG.{_SCOPE}", Op.ATOMG, Unit.ATOMIC, "D,d,g,r"),
     (f"ATOMG.E.CAS.STRONG.{_SCOPE}", Op.ATOMG, Unit.ATOMIC, "D,d,g,r,r"),
+    ("ATOMS.{ADD,MIN,MAX,INC,EXCH,AND,OR,XOR}[.S32]", Op.ATOMS, Unit.SHARED_LOAD, "d,m,r"),
+    ("ATOMS.POPC.INC.32", Op.ATOMS, Unit.SHARED_LOAD, "d,m"),
+    ("ATOMS.CAS", Op.ATOMS, Unit.SHARED_LOAD, "d,m,r,r"),
+    ("ATOMS.CAST.SPIN", Op.ATOMS, Unit.SHARED_LOAD, "d,m,r,r"),
+    ("LDL[.{U8,S8,U16,S16,64,128}]", Op.LDL, Unit.GLOBAL_LOAD, "d,m"),
+    ("STL[.{U8,U16,64,128}]", Op.STL, Unit.GLOBAL_STORE, "m,r"),
     ("SHFL.{IDX,BFLY,DOWN,UP}", Op.SHFL, Unit.SHUFFLE, "D,d,s,s,s"),
-    ("VOTE.{ANY,ALL}", Op.VOTE, Unit.ALU, "d,D,p"),
-    ("VOTEU.{ANY,ALL}", Op.VOTE, Unit.UNIFORM, "d,D,p"),
+    ("VOTE.{ANY,ALL}", Op.VOTE, Unit.ALU, "d?,D,p"),
+    ("VOTEU.{ANY,ALL}", Op.VOTE, Unit.UNIFORM, "d?,D,p"),
     ("LDGDEPBAR", Op.COPY_COMMIT, Unit.COPY_COMMIT, ""),
     ("DEPBAR.LE", Op.COPY_WAIT, Unit.COPY_WAIT, "k,i"),
     (f"MEMBAR.{{SC,ALL}}.{_SCOPE}", Op.MEMBAR, Unit.MEMBAR, ""),
@@ -150,6 +164,10 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
     ("YIELD", Op.NOP, Unit.NONE, ""),
     ("BRA", Op.BRA, Unit.BRANCH, "p?,t"),
     ("BRA.{DIV,CONV}", Op.BRA, Unit.BRANCH, "s,t"),
+    ("CALL.REL.NOINC", Op.CALL, Unit.BRANCH, "t"),
+    ("RET.REL.NODEC", Op.RET, Unit.BRANCH, "r,t"),
+    ("BMOV.32.CLEAR", Op.BMOV, Unit.BRANCH, "r,B"),
+    ("BMOV.32", Op.BMOV, Unit.BRANCH, "B,r"),
     ("EXIT", Op.EXIT, Unit.EXIT, ""),
     ("BSSY[.RECONVERGENT][.RELIABLE]", Op.BSSY, Unit.BRANCH, "B,t"),
     ("BSYNC[.RECONVERGENT][.RELIABLE]", Op.BSYNC, Unit.BRANCH, "B"),
@@ -164,6 +182,7 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
 _MMA = {
     "HMMA.16816.F32": ("m16n8k16.f32.f16", 2),
     "HMMA.16816.F16": ("m16n8k16.f16.f16", 3),
+    "HMMA.16816.F32.BF16": ("m16n8k16.f32.bf16", 2),
     "HMMA.1688.F32": ("m16n8k8.f32.f16", 0),
     "IMMA.16832.S8.S8": ("m16n8k32.s32.s8", 2),
     "IMMA.16816.S8.S8": ("m16n8k16.s32.s8", 0),
@@ -193,9 +212,9 @@ def _matching(text: str, opening: int) -> int:
 
 def _modifiers(op: Op, opcode: str) -> int:
     tokens = opcode.split(".")[1:]
-    if op in (Op.RED, Op.ATOMG):
+    if op in (Op.RED, Op.ATOMG, Op.ATOMS, Op.REDUX):
         return _atomic_modifiers(tokens)
-    if op in (Op.LDS, Op.STS, Op.LDG, Op.STG, Op.LDGSTS):
+    if op in (Op.LDS, Op.STS, Op.LDG, Op.STG, Op.LDGSTS, Op.LDL, Op.STL):
         return _memory_modifiers(tokens)
     if op in (Op.LDSM, Op.STSM):
         count = next((int(token) for token in tokens if token in ("2", "4")), 1)
@@ -211,6 +230,8 @@ def _special_modifiers(op: Op, tokens: list[str], opcode: str) -> int:
     if op == Op.SHF:
         unsigned = o.UNSIGNED if {"U32", "U64"} & set(tokens) else 0
         return unsigned | (o.DOUBLE if "U64" in tokens or "S64" in tokens else 0)
+    if op == Op.IDP:
+        return (o.FIRST_SIGNED if tokens[1] == "S8" else 0) | (o.SECOND_SIGNED if tokens[2] == "S8" else 0)
     if op == Op.LDC and "64" in tokens:
         return o.DOUBLE
     if op == Op.S2R and opcode == "CS2R":
@@ -225,7 +246,9 @@ def _memory_modifiers(tokens: list[str]) -> int:
 
 
 def _atomic_modifiers(tokens: list[str]) -> int:
-    code = next(_ATOMICS[token] for token in tokens if token in _ATOMICS)
+    if "POPC" in tokens:  # each lane adds one
+        return (o.INC << o.ATOMIC_SHIFT) | (2 << o.SIZE_SHIFT) | o.DOUBLE
+    code = next((_ATOMICS[token] for token in tokens if token in _ATOMICS), o.AND_OP)  # plain REDUX: and
     unsigned = 0 if "S32" in tokens or "F32" in tokens else o.UNSIGNED
     return (code << o.ATOMIC_SHIFT) | (2 << o.SIZE_SHIFT) | (o.FLOAT if "F32" in tokens else 0) | unsigned
 
@@ -240,5 +263,6 @@ def forms() -> dict[str, Form]:
     }
     for opcode, (mma, modifiers) in _MMA.items():
         op = Op.HMMA if opcode.startswith("HMMA") else Op.IMMA
-        table[opcode] = Form(op, Unit.TENSOR, modifiers, "r,r,r,r", mma)
+        bf16 = o.BF16 if opcode.endswith("BF16") else 0
+        table[opcode] = Form(op, Unit.TENSOR, modifiers | bf16, "r,r,r,r", mma)
     return table

@@ -29,6 +29,10 @@ class Op(IntEnum):
     P2R = 18
     R2P = 19
     BMSK = 20
+    VIADDMNMX = 24
+    IDP = 25
+    REDUX = 26
+    BMOV = 27
     S2R = 21
     R2UR = 22
     LDC = 23
@@ -46,9 +50,15 @@ class Op(IntEnum):
     HMUL2 = 41
     HFMA2 = 42
     HADD2_F32 = 43
-    FCHK = 44
+    HMNMX2 = 44
+    HSET2 = 45
+    HSETP2 = 46
+    FRND = 47
+    FCHK = 48
     HMMA = 50
     IMMA = 51
+    LDL = 57
+    STL = 58
     ATOMS = 59
     LDS = 60
     STS = 61
@@ -71,6 +81,8 @@ class Op(IntEnum):
     BREAK = 84
     WARPSYNC = 85
     BAR = 86
+    CALL = 88
+    RET = 89
     MARKER = 87  # PMTRIG: marks a hypothetical operation for an extension
 
 
@@ -122,7 +134,7 @@ BYPASS = 1 << 26  # cp.async.cg: not through L1
 HIGH_HALF = 1 << 27  # LDS/LDG .U16 into the upper half of the register
 # Atomics, bits 28-31
 ATOMIC_SHIFT = 28
-ADD, MIN, MAX, INC, EXCH, AND_OP, OR_OP, CAS = range(8)
+ADD, MIN, MAX, INC, EXCH, AND_OP, OR_OP, CAS, XOR_OP, TEST_AND_SET = range(10)
 ATOMIC_MASK = 15 << ATOMIC_SHIFT
 FLOAT = 1 << 32
 HALF2 = 1 << 33
@@ -139,6 +151,8 @@ FTZ = 1 << 36  # subnormal inputs and results are zeros
 ROUND_DOWN = 1 << 37
 ROUND_ZERO = 1 << 38
 CONVERGED = 1 << 39  # BRA.CONV
+FIRST_SIGNED, SECOND_SIGNED = 1 << 40, 1 << 41  # IDP
+CLEAR = 1 << 42  # BMOV
 
 SPECIAL_REGISTERS = {
     "SR_TID.X": 0,

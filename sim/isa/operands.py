@@ -72,11 +72,32 @@ def _immediate(text: str, numeric: str) -> Operand | None:
         return Operand(Kind.IMM, int(text) & 0xFFFFFFFF, 0) if re.fullmatch(r"-?\d+", text) else None
     if not _FLOAT.fullmatch(text):
         return None
-    value = float(text.lower().replace("qnan", "nan"))
     if numeric == "f":
-        return Operand(Kind.IMM, struct.unpack("<I", struct.pack("<f", value))[0], 0)
-    half = int(np.array(value, np.float16).view(np.uint16))
-    return Operand(Kind.IMM, half | half << 16, 0)
+        return Operand(Kind.IMM, _float_bits(text), 0)
+    return Operand(Kind.IMM, _half_bits(text, False) * 0x10001, 0)
+
+
+def _float_bits(text: str) -> int:
+    return int(struct.unpack("<I", struct.pack("<f", float(text.lower().replace("qnan", "nan"))))[0])
+
+
+def _half_bits(text: str, bf16: bool) -> int:
+    """Return the 16 bits of a printed immediate."""
+    if _HEX.fullmatch(text):
+        return int(text, 16) & 0xFFFF
+    if bf16:
+        return _float_bits(text) >> 16
+    return int(np.array(float(text.lower().replace("qnan", "nan")), np.float16).view(np.uint16))
+
+
+def join_halves(texts: list[str], bf16: bool) -> list[str]:
+    """Join the two immediates of a packed 16-bit instruction, printed high half first, into one word."""
+    numeric = [bool(_FLOAT.fullmatch(text) or _HEX.fullmatch(text)) for text in texts]
+    for index in range(len(texts) - 1):
+        if numeric[index] and numeric[index + 1]:
+            high, low = _half_bits(texts[index], bf16), _half_bits(texts[index + 1], bf16)
+            return [*texts[:index], f"{high << 16 | low:#x}", *texts[index + 2 :]]
+    return texts
 
 
 def _strip_flags(text: str, numeric: str) -> tuple[str, int]:
@@ -138,6 +159,14 @@ def address(text: str) -> Slots:
     return [base, uniform, Operand(Kind.IMM, offset, 0)]
 
 
+def _global_address(text: str) -> Slots:
+    """Parse an address of 64 bits: a general register is a pair, also where ``.64`` is not printed."""
+    base, uniform, offset = address(text)
+    if base.kind == Kind.REG and base.value != o.RZ:
+        base = Operand(base.kind, base.value, base.flags | o.WIDE)
+    return [base, uniform, offset]
+
+
 def match_signature(signature: str, texts: list[str]) -> Slots:
     """Match operand texts against a signature; absent optional operands become empty slots."""
     slots: Slots = []
@@ -172,8 +201,10 @@ def _match(letter: str, text: str) -> Slots | None:
 def _match_other(letter: str, text: str) -> Slots | None:
     if letter == "i":
         return [source(text, "s")]
-    if letter in "mg":
+    if letter == "m":
         return address(text)
+    if letter == "g":
+        return _global_address(text)
     if letter == "c":
         return constant_reference(text)
     if letter == "S" and text in o.SPECIAL_REGISTERS:

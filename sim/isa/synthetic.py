@@ -39,6 +39,7 @@ def assemble(
         params=layout,
         param_base=PARAM_BASE,
         registers=255,
+        symbols={name: 0, **labels},
         shared_section_bytes=shared_window(target) + static_shared_bytes,
     )
     return build_program(image, Listing(name, target, "synthetic", rows), name.encode(), "synthetic.sass")
