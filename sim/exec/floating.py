@@ -222,13 +222,14 @@ def _float_compare(code, a, b):
 
 @njit(cache=True)
 def _float_predicate(op, s, m, active, regs, uni, const, preds, upreds, x, y, xf, yf, p, q, event, difference):
-    """FSETP, HSETP2 and HSET2, and FCHK: does a division need its slow path (zero, subnormal or huge operands)."""
+    """FSETP, HSETP2 and HSET2, and FCHK: does a division need its slow path (by the operands' exponents)."""
     if op == FCHK:
         ln.floating(x, s[1], regs, uni, const)
         ln.floating(y, s[2], regs, uni, const)
         for lane in range(LANES):
-            size = abs(yf[lane])
-            easy = np.float32(1e-30) < size < np.float32(1e30) and abs(xf[lane]) < np.float32(1e30)
+            a = np.int64((x[lane] >> np.uint32(23)) & np.uint32(0xFF))
+            b = np.int64((y[lane] >> np.uint32(23)) & np.uint32(0xFF))
+            easy = 25 <= a <= 254 and 2 <= b <= 251 and -124 <= a - b <= 126  # measured for every pair of exponents
             p[lane] = 0 if easy else 1
             difference[lane] = p[lane]
         event[0] = o.NE
