@@ -1,4 +1,4 @@
-"""Simulate one quantized matmul, or any kernel launch, on one GPU: everything runs from here, top to bottom."""
+"""Simulate one quantized matmul, or any kernel launch, on one GPU: all runs from here, top to bottom."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sim.energy.model import energy_uj
 from sim.errors import ConfigError, TcsimError
 from sim.isa.launch import KernelLaunch
 from sim.results import RunResult, Workload
+from sim.sm.timeline import TraceSpan, record
 
 
 def simulate(
@@ -22,6 +23,19 @@ def simulate(
     runs = _runs(launches, gpu)
     best = min(runs, key=lambda run: run.time_us)
     return _result(workload, best, gpu, tuple(extensions))
+
+
+def timeline(
+    launches: Sequence[KernelLaunch], gpu: GpuSpec, extensions: Sequence[str] = ()
+) -> tuple[TraceSpan, ...]:
+    """Return what happens on one SM in the fastest of ``launches``: CTAs of its first class, run together.
+
+    ``extensions`` are those of ``simulate``.
+    """
+    best = min(_runs(launches, gpu), key=lambda run: run.time_us)
+    first = best.classes[0]
+    resident = min(best.resident, first.cta_class.count)
+    return record(first.trace, gpu, resident, best.latency_cycles, best.launch.source_lines)
 
 
 def _runs(launches: Sequence[KernelLaunch], gpu: GpuSpec) -> list[ChipRun]:

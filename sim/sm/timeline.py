@@ -51,7 +51,7 @@ def record(
     source_lines: Sequence[str] = (),
     most: int = MOST_INSTRUCTIONS,
 ) -> tuple[TraceSpan, ...]:
-    """Record ``resident`` CTAs of one class that see a mean memory latency, about ``most`` instructions in all."""
+    """Record ``resident`` CTAs of one class that see a mean memory latency; at most ``most`` instructions."""
     columns = resolve(trace, gpu)
     replays = iterations_shown(columns, most // resident)
     drive = drive_for(gpu, plan_replays(columns), latency_cycles, resident, 0, STAGGER_CYCLES[0])
@@ -69,7 +69,8 @@ def iterations_shown(columns: SmColumns, most: int) -> I64:
     warp = np.searchsorted(columns.offset, begin, side="right")
     _, first, count = np.unique(warp, return_index=True, return_counts=True)
     if len(set(count.tolist())) > 1:
-        return extra.copy()  # which loop of one warp goes with which of another is not known
+        everything: I64 = extra.copy()  # which loop of one warp goes with which of another is not known
+        return everything
     position = np.arange(len(begin)) - np.repeat(first, count)
     common = np.array([math.gcd(*extra[position == own].tolist()) for own in position])
 
@@ -93,15 +94,16 @@ class Recorder(Twin):
         super().__init__(columns, drive, replays)
         self._program, self._source, self._most = columns.trace.program, source_lines, most
         self._spans: list[TraceSpan] = []
-        self._waits: dict[Warp, list[list[int]]] = {}  # stall, first cycle, cycle after the last
+        self._waits: dict[tuple[str, str], list[list[int]]] = {}  # lane -> stall, first cycle, cycle after
+        self._cores = {id(core): number for sm in self.sms for number, core in enumerate(sm.cores)}
         self._issued = 0
         self._request: tuple[Entry, int] | None = None  # that the memory pipe is taking, and when
         self._about = [self._describe(pc) for pc in range(len(self._program))]
 
     def finished(self) -> tuple[TraceSpan, ...]:
         """Return everything recorded in the order of time, waits that are still open among it."""
-        for warp in list(self._waits):
-            self._close_waits(warp)
+        for lane in list(self._waits):
+            self._close_waits(lane)
         return tuple(sorted(self._spans, key=lambda span: span.start_cycle))
 
     # warps
@@ -110,7 +112,7 @@ class Recorder(Twin):
         """Note why a warp cannot issue; one that could and does is taken back by ``issue``."""
         why = super().stall(core, warp, t)
         reason = y.NOT_SELECTED if why is None else why
-        waits = self._waits.setdefault(warp, [])
+        waits = self._waits.setdefault(self._lane(warp), [])
         if waits and waits[-1][0] == reason:
             waits[-1][2] = t + 1
         else:
@@ -119,19 +121,20 @@ class Recorder(Twin):
 
     def issue(self, core: Core, warp: Warp, t: int) -> None:
         """Note an issue and the waits before it."""
-        self._waits[warp][-1][2] = t  # this cycle was none
-        args = {**self._about[self._pc(warp.row)], **self._close_waits(warp)}
-        self._add(*self._lane(warp), self._opcode(warp.row), t, t + 1, args)
+        lane = self._lane(warp)
+        self._waits[lane][-1][2] = t  # this cycle was none
+        args = {**self._about[self._pc(warp.row)], **self._close_waits(lane)}
+        self._add(*lane, self._opcode(warp.row), t, t + 1, args)
         self._issued += 1
         super().issue(core, warp, t)
         if self._issued >= self._most:
             self.running = 0  # enough was seen
 
-    def _close_waits(self, warp: Warp) -> dict[str, Any]:
+    def _close_waits(self, lane: tuple[str, str]) -> dict[str, Any]:
         """Write down a warp's waits; return what it waited for longest."""
-        waits = [wait for wait in self._waits.pop(warp, []) if wait[2] > wait[1]]
+        waits = [wait for wait in self._waits.pop(lane, []) if wait[2] > wait[1]]
         for reason, begin, end in waits:
-            self._add(*self._lane(warp), _words(reason), begin, end)
+            self._add(*lane, _words(reason), begin, end)
         if not waits:
             return {}
         longest = max(waits, key=lambda wait: wait[2] - wait[1])
@@ -151,7 +154,7 @@ class Recorder(Twin):
         """Note how long a pipe is busy."""
         super().occupy(core, warp, static, unit, t)
         end = core.pipes[unit]
-        lane = f"sub-core {core.sm.cores.index(core)} {Unit(unit).name.lower()}"
+        lane = f"sub-core {self._cores[id(core)]} {Unit(unit).name.lower()}"
         self._busy(PIPES, lane, warp, warp.row, end - static[y.S_INTERVAL], end)
 
     def take(self, sm: Sm, core: Core, entry: Entry, t: int) -> None:
@@ -177,8 +180,8 @@ class Recorder(Twin):
     def copy_at(self, t: int, warp: Warp, counter: int, waves: int) -> None:
         """Note a copy in flight, and its write to shared memory."""
         super().copy_at(t, warp, counter, waves)
-        assert self._request is not None  # copies leave through take_global
-        self.at(t, self._arrival(*self._request, waves))
+        if self._request is not None:
+            self.at(t, self._arrival(*self._request, waves))
 
     def _arrival(self, entry: Entry, sent: int, waves: int) -> Callable[[int], None]:
         """Return what notes a copy's end; it happens right after the copy arrives."""
@@ -214,8 +217,7 @@ class Recorder(Twin):
         self._spans.append(TraceSpan(track, lane, name, begin, end - begin, args or {}, kind))
 
     def _lane(self, warp: Warp) -> tuple[str, str]:
-        core = warp.core.sm.cores.index(warp.core)
-        return f"{SM} / sub-core {core}", f"CTA {warp.cta.number} warp {warp.number}"
+        return f"{SM} / sub-core {self._cores[id(warp.core)]}", f"CTA {warp.cta.number} warp {warp.number}"
 
     def _pc(self, row: int) -> int:
         return int(self.c.rows[row, y.R_PC])
