@@ -84,6 +84,7 @@ class Program:
 
     name: str
     instructions: tuple[Instruction, ...]
+    scheme: str = ""
 
     @property
     def machines(self) -> tuple[str, ...]:
@@ -116,7 +117,9 @@ def collect(results: Sequence[RunResult]) -> BankConflicts:
             rows = tuple((row.pc, row.sass, row.source_line) for row in run.shared_accesses)
             runs.setdefault((scheme, rows), []).append(run)
     names = _names(runs)
-    return BankConflicts(tuple(Program(names[key], _instructions(group)) for key, group in runs.items()))
+    return BankConflicts(
+        tuple(Program(names[key], _instructions(group), key[0]) for key, group in runs.items())
+    )
 
 
 def _names(runs: dict[_Key, list[RunResult]]) -> dict[_Key, str]:
@@ -176,7 +179,8 @@ def finding(programs: Sequence[Program]) -> str:
     where = f", source line {row.source_line}" if row.source_line else ""
     times = worst.each / max(worst.ideal_each, 1e-9)
     instruction = f"{plain(row.sass.split()[0], 30)} in {plain(program.name, 30)}"
-    return f"Worst conflict: {instruction}{where}, {times:.3g}x its ideal wavefronts"
+    machine = f" on {plain(worst.machine, 24)}" if len(program.machines) > 1 else ""
+    return f"Worst conflict: {instruction}{where}, {times:.3g}x its ideal wavefronts{machine}"
 
 
 def render(data: BankConflicts, out_dir: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MAX_PROGRAMS = 8
-MAX_ROWS = 48  # of the figure
+MAX_PROGRAMS = 4
+MAX_ROWS = 24  # of the figure
 MAX_PROGRAM_ROWS, MAX_CLEAN_ROWS = 12, 6
 _IDEAL, _EXTRA = "#8cc4e8", "#c24e00"
 _TOP, _ROW, _HEAD, _FOOT = 0.6, 0.36, 0.42, 0.34  # inches
@@ -29,7 +30,7 @@ def draw(data: BankConflicts) -> Figure:
     """Return the figure."""
     if not data.programs:
         return style.words_only(TITLE, "No run recorded accesses to shared memory.")
-    programs = sorted(data.programs, key=_weight, reverse=True)[:MAX_PROGRAMS]
+    programs = _chosen(data.programs)
     rows = [_rows(program, max(2, MAX_ROWS // len(programs))) for program in programs]
     heights = [_ROW * len(part) + _HEAD + _FOOT for part in rows]
     figure = style.new_figure(_TOP + sum(heights) + 0.02)
@@ -45,6 +46,15 @@ def draw(data: BankConflicts) -> Figure:
         heading = f"{plain(program.name, 60)}: {verdict(program)}"
         style.fit(figure.text(x, y, heading, size=style.PANEL_POINTS, weight="bold", va="bottom"))
     return figure
+
+
+def _chosen(programs: Sequence[Program]) -> list[Program]:
+    """Return the worst programs, of each scheme in turn."""
+    by_scheme: dict[str, list[Program]] = {}
+    for program in sorted(programs, key=_weight, reverse=True):
+        by_scheme.setdefault(program.scheme, []).append(program)
+    turns = zip_longest(*by_scheme.values())
+    return [program for turn in turns for program in turn if program is not None][:MAX_PROGRAMS]
 
 
 def _weight(program: Program) -> tuple[int, int]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 WIDTH_INCHES = 10.0  # 1600 pixels
 MAX_PANELS = 12  # more machines than that are in the CSV file only
 TITLE_POINTS, PANEL_POINTS, TEXT_POINTS, SMALL_POINTS = 13.0, 10.0, 8.5, 7.5
+SMALLEST_POINTS = 6.0  # of a text that had to be made to fit
 INK, MUTED, FAINT = "#1a1a1a", "#5c5c5c", "#d9d9d9"
 
 # Okabe and Ito's colours, the light ones darkened so that text in them can be read on white.
@@ -88,9 +89,11 @@ def fit(text: Text) -> None:
     """Let a text that would leave the figure at the right be smaller."""
     figure = text.get_figure(root=True)
     assert figure is not None
-    box = text.get_window_extent()
-    room = figure.bbox.width - 0.1 * figure.dpi - box.x0
-    text.set_fontsize(text.get_fontsize() * min(1.0, room / max(box.width, 1.0)))
+    edge = figure.bbox.width - 0.1 * figure.dpi
+    points = float(text.get_fontsize())
+    while text.get_window_extent().x1 > edge and points > SMALLEST_POINTS:
+        points -= 0.25
+        text.set_fontsize(points)
 
 
 def inset(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
