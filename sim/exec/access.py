@@ -8,11 +8,11 @@ lies a window that its addresses wrap around in.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sim.exec.compute import combine
 from sim.exec.lanes import LANES, REG, RZ, UREG, URZ, WIDE
 from sim.isa import opcodes as o
+from sim.jit import njit
 
 GLOBAL_BASE_HIGH = 0x7000
 SHARED_MASK = 0xFFFFFF

@@ -8,12 +8,12 @@ predicate or picks a branch of a value: loop folding watches these.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sim.exec import lanes as ln
 from sim.exec.lanes import LANES, NONE
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
+from sim.jit import njit
 
 _M32 = np.uint64(0xFFFFFFFF)
 MOV, IADD3, IADD, IMAD, LEA, LOP3, PLOP3, SHF = (int(op) for op in (Op.MOV, Op.IADD3, Op.IADD, Op.IMAD, Op.LEA, Op.LOP3, Op.PLOP3, Op.SHF))  # fmt: skip

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from sim.exec import lanes as ln
 from sim.exec import rounding as rnd
@@ -17,6 +16,7 @@ from sim.exec.compute import compare, join
 from sim.exec.lanes import LANES
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
+from sim.jit import njit
 
 FADD, FMUL, FFMA, FMNMX, FSEL, FSETP, MUFU = (int(op) for op in (Op.FADD, Op.FMUL, Op.FFMA, Op.FMNMX, Op.FSEL, Op.FSETP, Op.MUFU))  # fmt: skip
 I2F, F2I, F2FP, FRND, FCHK = (int(op) for op in (Op.I2F, Op.F2I, Op.F2FP, Op.FRND, Op.FCHK))

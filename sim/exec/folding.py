@@ -13,12 +13,12 @@ and a difference makes the executor start again without folding. So folding can 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sim.exec.access import GLOBAL_BASE_HIGH
 from sim.exec.compute import compare
 from sim.exec.state import BUFFER, HEADERS, MAX_PERIOD, MISSES, PATTERN, RING, TRACE_COLUMNS
 from sim.isa import opcodes as o
+from sim.jit import njit
 
 FOREVER = np.int64(1) << 40
 WORTHWHILE = 2  # windows that must be skippable

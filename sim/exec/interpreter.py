@@ -6,7 +6,6 @@ The named exception to the size rules: one dispatch over operation classes.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sim.exec import access as mem
 from sim.exec import lanes as ln
@@ -31,6 +30,7 @@ from sim.exec.state import (
 from sim.exec.tensor import hmma, imma
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
+from sim.jit import njit
 
 STOPPED, GROW, FAULT = 0, 1, 2
 BAD_DIVERGENCE, UNKNOWN_OPERATION, RUNAWAY = 10, 11, 12

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Kind
+from sim.jit import njit
 
 REG, UREG, PRED, UPRED = int(Kind.REG), int(Kind.UREG), int(Kind.PRED), int(Kind.UPRED)
 IMM, CONST, NONE = int(Kind.IMM), int(Kind.CONST), int(Kind.NONE)

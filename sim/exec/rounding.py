@@ -7,9 +7,9 @@ rounding to FP32 or to 16 bits is the only one that counts.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sim.isa import opcodes as o
+from sim.jit import njit
 
 NAN = np.uint32(0x7FFFFFFF)
 NAN16 = np.uint32(0x7FFF)

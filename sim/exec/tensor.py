@@ -7,10 +7,10 @@ rounding per addition, starting from the accumulator. The hardware's own summati
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sim.exec.lanes import RZ
 from sim.exec.rounding import half_to_float, to_half
+from sim.jit import njit
 
 INFINITE = np.uint32(0x7C00)
 
