@@ -14,7 +14,7 @@ def program(name: str, scheme: str, wavefronts: int, machines: tuple[str, ...] =
     return Program(name, (Instruction(0, "LDS R1, [R2]", 0, "", accesses),), scheme)
 
 
-@pytest.mark.parametrize("words", [3, 30])
+@pytest.mark.parametrize("words", [3, 10])
 def test_a_headline_ends_inside_the_figure(words: int) -> None:
     with style.drawing():
         figure = style.new_figure(2)
