@@ -191,10 +191,8 @@ def roofs(gpu: GpuSpec, clock_mhz: float, input_type: str) -> dict[str, float]:
     """Return the machine's roofs for a roofline: bandwidths in GB/s, tensor rates in TFLOP/s."""
     memory = gpu.sm.shared_memory
     ghz = clock_mhz / 1e3
-    mma = max(
-        (mma_ops(name) / op.interval_cycles for name, op in gpu.sm.tensor.mma.items() if name.endswith(f".{input_type}")),
-        default=0.0,
-    )  # fmt: skip
+    same_input = {name: op for name, op in gpu.sm.tensor.mma.items() if name.endswith(f".{input_type}")}
+    mma = max((mma_ops(name) / op.interval_cycles for name, op in same_input.items()), default=0.0)
     return {
         "tensor_tflops": gpu.sm.tensor.peak_ops_per_cycle.get(input_type, 0) * gpu.sm.count * ghz / 1e3,
         "mma_tflops": mma * gpu.sm.sub_cores * gpu.sm.count * ghz / 1e3,

@@ -15,6 +15,7 @@ import numpy as np
 from sim.arch.spec import GpuSpec
 
 LIMIT_NS = 1e9  # a latency no cohort can want
+SHORTEST_NS = 1e-3  # of a phase: the chip's clock ticks in picoseconds
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class MemorySystem:
         queue_ns = self._queue(demands, dram_ns)
         latencies = tuple(self._latency(demand, dram_ns, queue_ns) for demand in demands)
         durations = tuple(
-            max(demand.duration_ns(latency), self._port_ns(demand))
+            max(demand.duration_ns(latency), self._port_ns(demand), SHORTEST_NS)
             for demand, latency in zip(demands, latencies, strict=True)
         )
         return Balance(
@@ -89,7 +90,10 @@ class MemorySystem:
         """Return the L2 queueing delay at which its bandwidth is met; zero while it is not asked for."""
 
         def excess(queue_ns: float) -> float:
-            rates = (d.l2_bytes / max(d.duration_ns(self._latency(d, dram_ns, queue_ns)), 1e-9) for d in demands)
+            rates = (
+                d.l2_bytes / max(d.duration_ns(self._latency(d, dram_ns, queue_ns)), SHORTEST_NS)
+                for d in demands
+            )
             return sum(rates) - self.l2_bytes_per_ns
 
         return self._solve(excess, 0.0)
@@ -98,7 +102,8 @@ class MemorySystem:
         """Return bytes per ns asked beyond what DRAM gives at the load that has this latency."""
         queue_ns = self._queue(demands, dram_ns)
         asked = sum(
-            d.dram_bytes / max(d.duration_ns(self._latency(d, dram_ns, queue_ns)), 1e-9) for d in demands
+            d.dram_bytes / max(d.duration_ns(self._latency(d, dram_ns, queue_ns)), SHORTEST_NS)
+            for d in demands
         )
         return asked - self._load_at(dram_ns) * self.dram_bytes_per_ns
 

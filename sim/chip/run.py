@@ -15,14 +15,14 @@ import numpy.typing as npt
 
 from sim.arch.checks import mma_ops
 from sim.arch.spec import GpuSpec
-from sim.chip.device import CtaWork, Device, DeviceRun
+from sim.chip.device import STREAMING, CtaWork, Device, DeviceRun
 from sim.chip.memory_system import MemorySystem
 from sim.chip.occupancy import Occupancy, occupancy
 from sim.chip.traffic import CtaTraffic, DramTraffic, cta_traffic, dram_traffic
 from sim.exec.execute import execute
 from sim.exec.probe import first_touches
-from sim.isa.trace import WarpTrace
 from sim.isa.launch import CtaClass, KernelLaunch
+from sim.isa.trace import WarpTrace
 from sim.sm.model import MOST_ITERATIONS, CtaTiming, time_cta
 
 F64 = npt.NDArray[np.float64]
@@ -84,7 +84,9 @@ class ChipRun:
     def latency_cycles(self) -> float:
         """The loaded memory latency that the CTAs saw, mean over time, in SM cycles."""
         spans = self.device.spans
-        weights = [(span.end_ns - span.start_ns) * span.sms for span in spans]
+        weights = [
+            (span.end_ns - span.start_ns) * span.sms * (span.phase == STREAMING) + 1e-12 for span in spans
+        ]
         mean = sum(w * span.latency_ns for w, span in zip(weights, spans, strict=True)) / sum(weights)
         return mean * self.clock_mhz / 1e3
 
@@ -107,20 +109,39 @@ def launch_identity(launch: KernelLaunch) -> Hashable:
     buffers = tuple((buffer.name, buffer.nbytes, buffer.role) for buffer in launch.buffers)
     classes = tuple((c.cta, c.count, tuple(sorted(c.patches.items()))) for c in launch.classes)
     arguments = tuple(str(argument) for argument in launch.args)
-    return (launch.program.identity, launch.grid, launch.block, launch.dynamic_shared_bytes, arguments, buffers, classes)
+    return (
+        launch.program.identity,
+        launch.grid,
+        launch.block,
+        launch.dynamic_shared_bytes,
+        arguments,
+        buffers,
+        classes,
+    )
 
 
 def _trace_classes(launch: KernelLaunch) -> tuple[TracedClass, ...]:
     traced = []
     for cta_class in launch.classes:
         trace = execute(launch, cta_class).trace
-        traced.append(TracedClass(cta_class, trace, _signature(trace), cta_traffic(trace, len(launch.buffers))))
+        traced.append(
+            TracedClass(cta_class, trace, _signature(trace), cta_traffic(trace, len(launch.buffers)))
+        )
     return tuple(traced)
 
 
 def _signature(trace: WarpTrace) -> str:
     digest = hashlib.sha256(trace.program.identity.encode())
-    columns = (trace.offset, trace.pc, trace.lanes, trace.pattern, trace.lines, trace.sectors, trace.misses, trace.taken)
+    columns = (
+        trace.offset,
+        trace.pc,
+        trace.lanes,
+        trace.pattern,
+        trace.lines,
+        trace.sectors,
+        trace.misses,
+        trace.taken,
+    )
     loops = trace.loops.copy()
     if _one_loop_per_warp(trace):
         loops[:, 2] = np.minimum(loops[:, 2], MOST_ITERATIONS)
@@ -140,7 +161,9 @@ class SmTimer:
 
     def __init__(self, gpu: GpuSpec) -> None:
         numbers = gpu.sm.model_dump(mode="json", exclude={"count", "max_clock_mhz", "sustained_clock_mhz"})
-        l2 = gpu.l2.model_dump(mode="json", include={"near_latency_cycles", "far_latency_cycles", "far_fraction"})
+        l2 = gpu.l2.model_dump(
+            mode="json", include={"near_latency_cycles", "far_latency_cycles", "far_fraction"}
+        )
         self._gpu, self._identity = gpu, json.dumps([numbers, l2], sort_keys=True)
 
     def time(self, traced: TracedClass, resident: int) -> CtaTiming:
@@ -196,26 +219,27 @@ def _device(
 def _work(
     traced: TracedClass, launch: KernelLaunch, dram: DramTraffic, timer: SmTimer, ns_per_cycle: float
 ) -> CtaWork:
-    curves: dict[int, Curve] = {}
+    curves: dict[int, PhaseCurves] = {}
 
-    def duration_ns(resident: int, latency_ns: float) -> float:
+    def phases_ns(resident: int, latency_ns: float) -> tuple[float, float, float]:
         if resident not in curves:
-            timing = timer.time(traced, resident)
-            curves[resident] = Curve(timing.latencies, timing.total_cycles)
-        return curves[resident].at(latency_ns / ns_per_cycle) * ns_per_cycle
+            curves[resident] = PhaseCurves(timer.time(traced, resident))
+        lead, stream, tail = curves[resident].at(latency_ns / ns_per_cycle)
+        return lead * ns_per_cycle, stream * ns_per_cycle, tail * ns_per_cycle
 
     return CtaWork(
         f"{traced.cta_class.label} {traced.cta_class.cta}",
         traced.cta_class.count,
-        duration_ns,
+        phases_ns,
         (dram.read_bytes + dram.write_bytes) / launch.ctas,
         traced.traffic.total,
         dram.share,
+        timer.time(traced, 1).bulk_share,
     )
 
 
 class Curve:
-    """Cycles against latency: linear between the points that were timed, and beyond the last as between the last two."""
+    """Cycles against latency: linear between the points timed, and beyond the last as between the last two."""
 
     def __init__(self, latencies: F64, cycles: F64) -> None:
         self._x, self._y = latencies.tolist(), np.maximum.accumulate(cycles).tolist()
@@ -228,6 +252,21 @@ class Curve:
         right = min(bisect_left(x, latency), len(x) - 1)
         slope = (y[right] - y[right - 1]) / (x[right] - x[right - 1])
         return float(y[right] + slope * (latency - x[right]))
+
+
+class PhaseCurves:
+    """The three phases of a CTA (until it first asks memory, until the last answer, until its end) against latency."""
+
+    def __init__(self, timing: CtaTiming) -> None:
+        lead = timing.lead_cycles.mean()
+        tail = np.minimum(timing.tail_cycles, timing.total_cycles - lead)
+        self._lead = float(lead)
+        self._stream = Curve(timing.latencies, timing.total_cycles - lead - tail)
+        self._tail = Curve(timing.latencies, tail)
+
+    def at(self, latency: float) -> tuple[float, float, float]:
+        """Return the cycles of each phase at a mean loaded latency."""
+        return self._lead, self._stream.at(latency), self._tail.at(latency)
 
 
 def tensor_duty(classes: tuple[TracedClass, ...], gpu: GpuSpec, cycles: float) -> float:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sim.isa.trace import WarpTrace
 from sim.isa.launch import Dim3, KernelLaunch
+from sim.isa.trace import WarpTrace
 from sim.isa.units import Unit
 
 F64 = npt.NDArray[np.float64]

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +30,13 @@ LATENCY_POINTS = 7
 LATENCY_SPAN = 64  # the slowest point is so many times the unloaded latency: there only round trips count
 SEEDS = (0, 1)
 STAGGER_CYCLES = (61, 158)  # between the starts of co-resident CTAs, one per seed in turn
-BULK_SHARE = 0.95  # of what a CTA asks of memory; the rest is results, flags and partial sums
+LEAST_BULK = Fraction(
+    1, 2
+)  # of what a CTA asks of memory before it first writes; with less, all counts as bulk
 ROWS_PER_RUN = 12_000  # warp instructions that the replayed iterations of one CTA may hold
 MOST_ITERATIONS = 91  # loops that run more often are all timed alike
 SHORT = Fraction(1, 3)  # of them, in the run that the slope is taken against
-# Replays come in steps, so that long and short differ by whole periods of a pipeline of 2, 3, 4, 6, 12 stages.
+# Replays come in steps: long and short then differ by whole periods of a pipeline of 2, 3, 4, 6 or 12 stages.
 STEP = 18
 
 
@@ -54,6 +57,7 @@ class CtaTiming:
     epilogue_cycles: F64
     lead_cycles: F64  # of the whole time: before memory beyond L1 is first asked
     tail_cycles: F64  # of the whole time: after the bulk of what was asked is there
+    bulk_share: float  # of all sectors: those asked before a CTA first writes
     spread_cycles: F64  # half range over seeds of the whole time
     busy: Mapping[str, float]  # pipe -> cycles of one CTA
     busy_per_iteration: Mapping[str, float]
@@ -88,7 +92,7 @@ def time_cta(
     """Time ``resident`` co-resident CTAs of one class against memory latency."""
     columns = resolve(trace, gpu)
     plan = plan_replays(columns)
-    bulk = bulk_sectors(columns, plan)
+    bulk, asked = bulk_sectors(columns, plan)
     points = np.array(default_latencies(gpu) if latencies is None else latencies, np.float64)
     parts = np.zeros((len(points), len(seeds), 3))
     quiet = np.zeros((len(points), len(seeds), 2))
@@ -113,6 +117,7 @@ def time_cta(
         epilogue_cycles=epilogue,
         lead_cycles=lead,
         tail_cycles=tail,
+        bulk_share=bulk / asked if asked else 1.0,
         spread_cycles=np.ptp(totals, axis=1) / 2,
         busy=busy_cycles(columns, trace.repeats()),
         busy_per_iteration=busy_cycles(columns, plan.in_dominant),
@@ -266,13 +271,19 @@ def _parts(plan: Plan, run: Run, short: Run) -> tuple[float, float, float]:
     return prologue, iteration, total - prologue - plan.iterations * iteration
 
 
-def bulk_sectors(columns: SmColumns, plan: Plan) -> int:
-    """Return how many sectors of one replayed CTA count as bulk data."""
+def bulk_sectors(columns: SmColumns, plan: Plan) -> tuple[int, int]:
+    """Return the sectors that one replayed CTA asks before it first writes (its bulk data), and all of them."""
     times = np.ones(len(columns.rows), np.int64)
     for (begin, end, _), replays in zip(columns.loops, plan.replays, strict=False):
         times[begin:end] += replays
-    far = columns.rows[:, y.R_HIT] == 0
-    return math.ceil(BULK_SHARE * int((columns.rows[:, y.R_SECTORS] * times)[far].sum()))
+    sectors = columns.rows[:, y.R_SECTORS] * times * (columns.rows[:, y.R_HIT] == 0)
+    stores = columns.rows[:, y.R_UNIT] == int(Unit.GLOBAL_STORE)
+    bulk = 0
+    for begin, end in pairwise(columns.offset):
+        written = np.flatnonzero(stores[begin:end])
+        bulk += int(sectors[begin : begin + written[0] if len(written) else end].sum())
+    total = int(sectors.sum())
+    return (bulk, total) if bulk >= LEAST_BULK * total else (total, total)
 
 
 def _quiet(run: Run) -> tuple[float, float]:

@@ -1,0 +1,119 @@
+"""The chip's composition (one SM against latency, SMs as fluid cohorts) against brute force: 8 SMs in full detail.
+
+Brute force replays every iteration of every CTA on 8 SMs in one engine, behind one server of limited bandwidth. The
+composition knows only one CTA class, its curve of time against latency, and the server's bandwidth.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpu_kernels.catalog import launches
+from sim.arch.load import load_gpu
+from sim.arch.spec import GpuSpec
+from sim.chip.device import CtaWork, Device
+from sim.chip.memory_system import MemorySystem
+from sim.chip.run import PhaseCurves
+from sim.exec.execute import execute
+from sim.isa.trace import WarpTrace
+from sim.isa.units import Unit
+from sim.sm import layout as y
+from sim.sm.columns import resolve
+from sim.sm.model import drive_for, plan_replays, time_cta
+from sim.sm.replay import replay
+
+SMS = 8
+pytestmark = pytest.mark.jit
+
+
+def machine(bytes_per_cycle: float) -> GpuSpec:
+    """Return an H200 of 8 SMs whose memory answers at once up to ``bytes_per_cycle``, then queues."""
+    gpu = load_gpu("h200")
+    flat = [{"utilization": u, "latency_ns": ns} for u, ns in ((0.0, 0.001), (1.0, 0.002))]
+    document = gpu.model_dump()
+    document["sm"]["count"] = SMS
+    document["dram"]["bandwidth_gb_per_s"] = bytes_per_cycle * gpu.sm.max_clock_mhz / 1e3
+    document["dram"]["peak_gb_per_s"] = document["dram"]["bandwidth_gb_per_s"]
+    document["dram"]["loaded_latency"] = flat
+    return GpuSpec.model_validate(document)
+
+
+def decode_trace(m: int, n: int, k: int, tile: str) -> WarpTrace:
+    """Execute the interior CTA of a bundled kernel."""
+    launch = launches("fp16", m, n, k, {}, load_gpu("h200"), tile)[0]
+    return execute(launch, launch.classes[0]).trace
+
+
+def fetched_bytes(trace: WarpTrace) -> float:
+    """Return what one CTA asks of the server: the sectors of its loads, copies and stores."""
+    unit = trace.program.unit[trace.pc]
+    asked = np.where(unit == int(Unit.GLOBAL_STORE), trace.sectors, trace.misses)
+    return float((asked * trace.repeats()).sum() * 32)
+
+
+def brute_force_cycles(
+    trace: WarpTrace, gpu: GpuSpec, resident: int, ctas: int, bytes_per_cycle: float
+) -> float:
+    """Replay all CTAs on all SMs, every iteration."""
+    columns = resolve(trace, gpu)
+    plan = plan_replays(columns)
+    latency = gpu.l2.near_latency_cycles * 0.5 + gpu.l2.far_latency_cycles * 0.5
+    one_sm = drive_for(gpu, plan, latency, resident, 3, 61)
+    drive = one_sm._replace(sms=SMS, ctas=ctas, sector_ticks=round(32 / bytes_per_cycle * y.TICKS), marks=0)
+    return float(replay(columns, drive, columns.loops[:, 2]).end.max())
+
+
+def composed_cycles(trace: WarpTrace, gpu: GpuSpec, resident: int, ctas: int) -> float:
+    """Compose the same from one SM's curve."""
+    memory = MemorySystem(gpu, gpu.sm.max_clock_mhz)
+    curves: dict[int, PhaseCurves] = {}
+
+    def phases_ns(count: int, latency_ns: float) -> tuple[float, float, float]:
+        if count not in curves:
+            curves[count] = PhaseCurves(time_cta(trace, gpu, count))
+        lead, stream, tail = curves[count].at(latency_ns / memory.ns_per_cycle)
+        return lead * memory.ns_per_cycle, stream * memory.ns_per_cycle, tail * memory.ns_per_cycle
+
+    work = CtaWork(
+        "interior", ctas, phases_ns, fetched_bytes(trace), 0.0, 1.0, time_cta(trace, gpu, 1).bulk_share
+    )
+    return Device(memory, SMS, resident).run([work]).duration_ns / memory.ns_per_cycle
+
+
+# tile, m, n, k, resident CTAs, CTAs: one wave and several, with and without a partial one
+GRIDS = [
+    ("16x64", 16, 4096, 2048, 3, 24),
+    ("16x128", 16, 4096, 8192, 3, 24),
+    ("64x128", 64, 4096, 2048, 2, 32),
+    ("128x128", 4096, 4096, 1024, 2, 64),
+    ("128x128", 4096, 4096, 1024, 2, 24),
+]
+# Where SMs and server need the same time, real requests queue behind each other's bursts in part only; the fluid
+# model overestimates it for this kernel (+6.3 % of brute force).
+CROSSOVER = {("64x128", 256.0)}
+
+
+def cases() -> list[object]:
+    """From unlimited bandwidth to a fraction of what the SMs ask for."""
+    return [
+        pytest.param(
+            *grid,
+            rate,
+            marks=pytest.mark.xfail(strict=True, reason="fluid model at the crossover of SM and memory time")
+            if (grid[0], rate) in CROSSOVER
+            else (),
+        )
+        for grid in GRIDS
+        for rate in (1e6, 256.0, 64.0)
+    ]
+
+
+@pytest.mark.parametrize(("tile", "m", "n", "k", "resident", "ctas", "bytes_per_cycle"), cases())
+def test_composition_is_within_2_percent_of_brute_force(
+    tile: str, m: int, n: int, k: int, resident: int, ctas: int, bytes_per_cycle: float
+) -> None:
+    gpu, trace = machine(bytes_per_cycle), decode_trace(m, n, k, tile)
+    brute = brute_force_cycles(trace, gpu, resident, ctas, bytes_per_cycle)
+    composed = composed_cycles(trace, gpu, resident, ctas)
+    assert composed == pytest.approx(brute, rel=0.02)
