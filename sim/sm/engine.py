@@ -264,20 +264,18 @@ def _server_cycles(d: Drive, c: Columns, st: State, row: int, t: int) -> int:
 
 
 @hot
-def _uses_data_pipe(unit: int) -> bool:
+def _is_shared(unit: int) -> bool:
     return unit in (SHARED_LOAD, SHARED_STORE, SHUFFLE)
 
 
 @hot
-def _intake_time(st: State, c: Columns, sm: int, core: int) -> int:
+def _intake_time(st: State, sm: int, core: int) -> int:
     """First cycle at which the head of a sub-core's queue may enter the pipe, as far as known."""
     if st.core[core, B_TAKEN] >= st.core[core, B_COUNT]:
         return FAR
     entry = (st.core[core, B_HEAD] + st.core[core, B_TAKEN]) % st.queue_row.shape[1]
     time = max(st.core[core, B_ADDRESS], st.queue_time[core, entry])
-    if _uses_data_pipe(c.rows[st.queue_row[core, entry], y.R_UNIT]):
-        time = max(time, st.sm[sm, M_DATA] // TICKS)
-    return int(time)
+    return int(max(time, st.sm[sm, M_DATA] // TICKS))
 
 
 @hot
@@ -287,19 +285,19 @@ def _intake(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, t:
         for k in range(m.sub_cores):
             turn = (st.sm[sm, M_TURN] + k) % m.sub_cores
             core = sm * m.sub_cores + turn
-            if _intake_time(st, c, sm, core) <= t:
+            if _intake_time(st, sm, core) <= t:
                 st.sm[sm, M_TURN] = turn + 1
                 _take(m, d, c, st, sm, core, t)
                 break
-    _plan_intake(m, c, st, sm)
+    _plan_intake(m, st, sm)
 
 
 @hot
-def _plan_intake(m: Machine, c: Columns, st: State, sm: int) -> None:
+def _plan_intake(m: Machine, st: State, sm: int) -> None:
     first = FAR
     if st.sm[sm, M_QUEUED] > 0:
         for k in range(m.sub_cores):
-            first = min(first, _intake_time(st, c, sm, sm * m.sub_cores + k))
+            first = min(first, _intake_time(st, sm, sm * m.sub_cores + k))
         first = max(first, st.sm[sm, M_INTAKE] // TICKS)
     st.sm[sm, M_NEXT] = first
 
@@ -320,10 +318,8 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
     unit = c.rows[row, y.R_UNIT]
     write = c.static[pc, y.S_WRITE]
     read = c.static[pc, y.S_READ]
-    start = max(st.sm[sm, M_INTAKE], t * TICKS)
-    busy = m.intake_ticks
-    if _uses_data_pipe(unit):
-        data = max(st.sm[sm, M_DATA], t * TICKS)
+    data = max(st.sm[sm, M_DATA], t * TICKS)
+    if _is_shared(unit):
         waves = max(1, c.rows[row, y.R_WAVEFRONTS])
         if unit == SHUFFLE:
             waves = 1
@@ -340,7 +336,7 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
             _push(st, max(done, t + 1), _event(who, RELEASED, write, 0))
     else:
         cost = c.rows[row, y.R_COST]
-        busy = max(busy, cost)
+        st.sm[sm, M_DATA] = data + cost
         trip = st.queue_trip[core, entry] + _server_cycles(d, c, st, row, t) - m.window_cycles
         if not c.rows[row, y.R_HIT]:
             cta = st.queue_cta[core, entry]
@@ -358,7 +354,7 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
             _push(st, t + max(1, trip), _event(who, RELEASED, write, 1))
     if read != NO_COUNTER:
         _push(st, t + max(1, m.release_cycles - m.window_cycles), _event(who, RELEASED, read, 0))
-    st.sm[sm, M_INTAKE] = start + busy
+    st.sm[sm, M_INTAKE] = max(st.sm[sm, M_INTAKE], t * TICKS) + m.intake_ticks
     for k in range(st.core[core, B_WARPS]):  # a warp that waits for an entry of this queue now knows when
         w = st.order[core, k]
         if st.warp[w, W_WHY] == y.MIO and st.warp[w, W_UNTIL] == FAR:
@@ -526,7 +522,7 @@ def _execute(
         entry = (st.core[core, B_HEAD] + st.core[core, B_COUNT]) % entries
         st.core[core, B_COUNT] += 1
         st.queue_who[core, entry] = _who(st, w)
-        if not _uses_data_pipe(unit):
+        if not _is_shared(unit):
             st.queue_trip[core, entry] = _trip(m, d, c, st, w, warps, row)
             st.queue_cta[core, entry] = st.slot[w // warps, C_CTA]
         st.queue_row[core, entry] = row
@@ -535,7 +531,7 @@ def _execute(
         st.sm[sm, M_QUEUED] += 1
         st.sm[sm, M_NEXT] = min(st.sm[sm, M_NEXT], t + 1)
         st.warp[w, W_COPIES] += unit == ASYNC_COPY
-        st.warp[w, W_OUT] += not _uses_data_pipe(unit)
+        st.warp[w, W_OUT] += not _is_shared(unit)
         return resume
     if write != NO_COUNTER:
         _push(st, t + c.static[pc, y.S_LATENCY], _event(_who(st, w), RELEASED, write, 0))

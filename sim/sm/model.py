@@ -45,8 +45,8 @@ class CtaTiming:
     """Time of ``resident`` CTAs of one class that start together on one SM.
 
     ``prologue + iterations * iteration + epilogue`` is the time from their start to the end of the last;
-    arrays have one entry per latency. Busy cycles are those of one CTA: of the whole SM's pipe for
-    ``shared`` and ``load_store``, summed over the sub-cores for ``tensor``, ``alu``, ... and ``issue``.
+    arrays have one entry per latency. Busy cycles are those of one CTA: of the SM's memory pipe
+    for ``shared`` and ``load_store``, summed over the sub-cores for ``tensor``, ``alu``, ... and ``issue``.
     """
 
     resident: int
@@ -325,7 +325,10 @@ PIPES = {
 
 
 def busy_cycles(columns: SmColumns, times: I64) -> dict[str, float]:
-    """Return the cycles that each pipe is busy for rows executed ``times`` times each."""
+    """Return the cycles that each pipe is busy for rows executed ``times`` times each.
+
+    ``load_store`` is the memory pipe that the sub-cores share, ``shared`` what wavefronts and shuffles take of it.
+    """
     rows, m = columns.rows, columns.machine
     unit = rows[:, y.R_UNIT]
     interval = columns.static[rows[:, y.R_PC], y.S_INTERVAL] * times
@@ -333,15 +336,7 @@ def busy_cycles(columns: SmColumns, times: I64) -> dict[str, float]:
     shared = np.isin(unit, (Unit.SHARED_LOAD, Unit.SHARED_STORE, Unit.ASYNC_COPY))
     shuffles = int(times[unit == Unit.SHUFFLE].sum()) * m.shuffle_ticks / y.TICKS
     busy["shared"] = float((np.maximum(1, rows[:, y.R_WAVEFRONTS]) * times)[shared].sum()) + shuffles
-    busy["load_store"] = float((_intake_ticks(columns) * times).sum()) / y.TICKS
+    asks = np.isin(unit, (Unit.GLOBAL_LOAD, Unit.GLOBAL_STORE, Unit.ATOMIC, Unit.ASYNC_COPY))
+    busy["load_store"] = busy["shared"] + float((rows[:, y.R_COST] * times)[asks].sum()) / y.TICKS
     busy["issue"] = float(times.sum())
     return busy
-
-
-def _intake_ticks(columns: SmColumns) -> I64:
-    """Return the ticks that each row keeps the intake of the memory pipe."""
-    unit, m = columns.rows[:, y.R_UNIT], columns.machine
-    shared = np.isin(unit, (Unit.SHARED_LOAD, Unit.SHARED_STORE, Unit.SHUFFLE))
-    far = np.isin(unit, (Unit.GLOBAL_LOAD, Unit.GLOBAL_STORE, Unit.ATOMIC, Unit.ASYNC_COPY))
-    cost = np.maximum(m.intake_ticks, columns.rows[:, y.R_COST])
-    return np.where(far, cost, np.where(shared, m.intake_ticks, 0)).astype(np.int64)

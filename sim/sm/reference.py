@@ -229,19 +229,15 @@ class Twin:
         entry = next((entry for entry in core.queue if entry.free == y.FAR), None)
         if entry is None or core.addressing > t or entry.time > t:
             return None
-        if self.unit(entry.row) in DATA_UNITS and core.sm.data >= (t + 1) * TICKS:
-            return None
-        return entry
+        return entry if core.sm.data < (t + 1) * TICKS else None
 
     def take(self, sm: Sm, core: Core, entry: Entry, t: int) -> None:
         """Move an entry into the pipe."""
         m, warp = self.m, entry.warp
         static = self.static(entry.row)
         entry.free = core.addressing = t + m.address_cycles
-        shared = self.unit(entry.row) in DATA_UNITS
-        busy = m.intake_ticks if shared else max(m.intake_ticks, int(self.c.rows[entry.row, y.R_COST]))
-        sm.intake = max(sm.intake, t * TICKS) + busy
-        if shared:
+        sm.intake = max(sm.intake, t * TICKS) + m.intake_ticks
+        if self.unit(entry.row) in DATA_UNITS:
             self.take_shared(sm, core, entry, t)
         else:
             self.take_global(entry, t)
@@ -265,6 +261,8 @@ class Twin:
         """Send LDG, STG, RED, ATOMG and LDGSTS on their way."""
         m, warp = self.m, entry.warp
         row, static = self.c.rows[entry.row], self.static(entry.row)
+        sm = warp.core.sm
+        sm.data = max(sm.data, t * TICKS) + int(row[y.R_COST])
         trip = entry.trip + self.server_cycles(entry.row, t) - m.window_cycles
         if not row[y.R_HIT]:
             cta = warp.cta.number

@@ -68,6 +68,19 @@ def test_conflicting_loads_take_the_data_pipe_one_wavefront_per_cycle(go) -> Non
     assert many - one == 4 * 20 * 32
 
 
+def test_lines_of_global_loads_take_the_same_pipe(go) -> None:  # type: ignore[no-untyped-def]
+    scattered = Instruction(Unit.GLOBAL_LOAD, lines=8, misses=0)
+    unit = "sm.load_store"
+    overrides = (
+        f"{unit}.global_line_cycles=2",
+        f"{unit}.copy_instruction_cycles=7",
+        f"{unit}.intake_interval_cycles=1",
+    )
+    for code, cycles in (([scattered], 16), ([scattered, LDS], 17), ([COPY, LDS], 7 + 1)):
+        short, long = (go([code * count] * 4, *overrides, near_cycles=10**6).end[0] for count in (20, 60))
+        assert long - short == pytest.approx(40 * 4 * cycles, abs=8)
+
+
 def test_load_from_memory_and_from_l1(go) -> None:  # type: ignore[no-untyped-def]
     hit = Instruction(Unit.GLOBAL_LOAD, write=0, misses=0)
     assert go([[LDG, USE]], near_cycles=777, far_cycles=777).end[0] == 778

@@ -119,6 +119,8 @@ def test_busy_cycles_and_counts() -> None:
     assert timing.busy["tensor"] == pytest.approx(4 * 16 * 100 * interval, rel=0.002)
     assert timing.busy_per_iteration["tensor"] == pytest.approx(4 * 16 * interval, rel=0.002)
     assert timing.busy_per_iteration["shared"] == 4 * (4 * 4 + 4 * 4)
+    copies = 4 * 4 * H200.sm.load_store.copy_instruction_cycles
+    assert timing.busy_per_iteration["load_store"] == timing.busy_per_iteration["shared"] + copies
     assert timing.instructions == timing.busy["issue"] == 4 * (10 + 100 * 29 + 16)
     assert timing.busy_per_iteration["issue"] == 4 * 29
     assert timing.stalls[0, 0] == 1.0

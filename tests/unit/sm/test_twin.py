@@ -81,6 +81,7 @@ def drives(draw: st.DrawFn) -> Drive:
         mark_warp=0,
         marks=12,
         max_cycles=30_000,
+        bulk_sectors=draw(st.sampled_from([4, 1000])),
     )
 
 
@@ -124,5 +125,7 @@ def test_engine_and_twin_agree(warps, drive, machine) -> None:  # type: ignore[n
         return
     fast = replay(columns, drive, replays)
     np.testing.assert_array_equal(fast.end, slow.end)
+    np.testing.assert_array_equal(fast.first_request, slow.first_request)
+    np.testing.assert_array_equal(fast.last_arrival, slow.last_arrival)
     np.testing.assert_array_equal(fast.marks, slow.marks)
     np.testing.assert_array_equal(fast.stalls, slow.stalls)
