@@ -65,6 +65,14 @@ class Device:
         """Wait for everything; an error of an earlier launch is raised here."""
         self.cupy.cuda.Device().synchronize()
 
+    def is_alive(self) -> bool:
+        """Tell whether the context can still be used: after a fault in a kernel every call fails."""
+        try:
+            self.synchronize()
+        except RuntimeError:  # CuPy's CUDA errors
+            return False
+        return True
+
     def free_unused(self) -> None:
         """Give cached memory back to the driver."""
         self.cupy.get_default_memory_pool().free_all_blocks()

@@ -27,6 +27,7 @@ from sim.errors import TcsimError
 from sim.isa.launch import KernelLaunch
 
 WORKER_SECONDS = 400
+MAX_WORKERS = 6
 NCU_SECONDS = 150  # for one chunk of cases
 NCU_TOTAL_SECONDS = 260
 NCU_CASES = 50  # in one chunk: it prints only when it ends
@@ -76,14 +77,17 @@ class Session:
         output = self.folder / "measured.jsonl"
         output.write_text("", encoding="utf-8")
         begun: set[int] = set()
+        starts = 0
         while left := [index for index in range(len(self.cases)) if index not in begun]:
+            starts += 1
             status = self._run(["time", "--output", str(output)], left, WORKER_SECONDS)
             before = len(begun)
             begun = self._read_records(output)
-            stuck = left if len(begun) == before else []
-            if stuck and not begun:
+            if not begun:
                 raise TcsimError(f"nothing can be measured: {status or 'the worker did nothing'}")
-            for index in {*begun, *stuck} - set(self.measured) - set(self.failures):
+            hopeless = len(begun) == before or starts == MAX_WORKERS
+            stuck = set(left) - begun if hopeless else set()
+            for index in (begun | stuck) - set(self.measured) - set(self.failures):
                 self.failures[index] = f"the worker ended: {status}"
             begun.update(stuck)
 
@@ -112,15 +116,15 @@ class Session:
             return
         self.ncu_version = ncu_version(ncu)
         chosen = counters.choose_metrics(output_of([ncu, "--query-metrics"], QUERY_SECONDS))
-        self._count_chunks(ncu, wanted, chosen, COUNTER_LAUNCHES, "counters")
-        self._count_chunks(ncu, wanted, counters.SOURCE, SOURCE_LAUNCHES, "source_counters")
+        until = time.monotonic() + NCU_TOTAL_SECONDS
+        self._count_chunks(ncu, wanted, chosen, COUNTER_LAUNCHES, "counters", until)
+        self._count_chunks(ncu, wanted, counters.SOURCE, SOURCE_LAUNCHES, "source_counters", until)
 
     def _count_chunks(
-        self, ncu: str, wanted: list[int], chosen: dict[str, str], launches: int, name: str
+        self, ncu: str, wanted: list[int], chosen: dict[str, str], launches: int, name: str, until: float
     ) -> None:
         """Count chunk by chunk, cases with the same weights together, until the time is over."""
         wanted = sorted(wanted, key=lambda index: (repr(self.cases[index].weights), index))
-        until = time.monotonic() + NCU_TOTAL_SECONDS
         for first in range(0, len(wanted), NCU_CASES):
             if time.monotonic() > until:
                 tell(f"without {name} of {len(wanted) - first} cases: no time left")

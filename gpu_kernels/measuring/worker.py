@@ -33,7 +33,6 @@ from workloads.schemes.base import get_scheme
 USER_ERROR = 2
 CONTEXT_LOST = 75  # exit status: start another worker
 PREPARED_TOGETHER = 5  # sets of weights, by threads, before any of them is measured
-CUDA_ERRORS = ("CUDARuntimeError", "CUDADriverError")
 
 Indexed = tuple[int, Case]
 
@@ -110,14 +109,14 @@ class Worker:
         except Exception as error:  # whatever it is, the other groups are still to be measured
             for index, _ in prepared.cases:
                 self._fail(index, error)
-            return not _is_fatal(error)
+            return self._device.is_alive()
         for index, case in prepared.cases:
             self.write({"begun": index})
             try:
                 self.write({"case": index, "measured": self._case(case, prepared, rotation)})
             except Exception as error:  # as above
                 self._fail(index, error)
-                if _is_fatal(error):
+                if not self._device.is_alive():
                     return False
         return True
 
@@ -169,10 +168,6 @@ class Worker:
         """Write a record at once: it must outlive this process."""
         self._output.write(json.dumps(record) + "\n")
         self._output.flush()
-
-
-def _is_fatal(error: Exception) -> bool:
-    return type(error).__name__ in CUDA_ERRORS
 
 
 def time_plan(plan: Path, output: Path, chosen: Sequence[int]) -> int:

@@ -25,6 +25,7 @@ class FakeGpu:
         self.calls: list[dict[str, Any]] = []
         self.cubins: list[bytes] = []
         self.kernel: Callable[..., None] = fp16_kernel
+        self.synchronize: Callable[[], None] = lambda: None
 
     def view(self, address: int, nbytes: int) -> np.ndarray[Any, Any]:
         """Return the bytes at an address; a stray one is an error."""
@@ -159,7 +160,7 @@ def fake_cupy(gpu: FakeGpu, sms: int = 132) -> Any:
     cuda = SimpleNamespace(
         Stream=lambda non_blocking: FakeStream(gpu),
         Event=lambda: FakeEvent(gpu),
-        Device=lambda: SimpleNamespace(id=0, synchronize=lambda: None),
+        Device=lambda: SimpleNamespace(id=0, synchronize=lambda: gpu.synchronize()),
         get_elapsed_time=lambda a, b: b.at - a.at,
         runtime=runtime,
     )

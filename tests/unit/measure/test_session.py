@@ -110,18 +110,22 @@ class CUDARuntimeError(RuntimeError):
     """Named as CuPy's."""
 
 
+@pytest.mark.parametrize(("lost", "begun"), [(False, {1, 2}), (True, {2})])
 def test_a_lost_context_ends_the_worker_after_naming_the_case(
-    tmp_path: Path, gpu: Any, cupy: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, gpu: Any, cupy: Any, monkeypatch: pytest.MonkeyPatch, lost: bool, begun: set[int]
 ) -> None:
-    def faults(gpu: Any, args: tuple[Any, ...]) -> None:
+    def faults(*_: object) -> None:
         raise CUDARuntimeError("cudaErrorIllegalAddress")
 
     gpu.kernel = faults
+    if lost:
+        gpu.synchronize = faults
     monkeypatch.setattr("gpu_kernels.measuring.device.import_cupy", lambda: cupy)
     session = Session(H200, "h200", CASES, tmp_path, "2026-11-21")
     output = tmp_path / "measured.jsonl"
-    assert worker.time_plan(session.plan, output, [2, 1]) == worker.CONTEXT_LOST
-    assert session._read_records(output) == {2}
+    status = worker.time_plan(session.plan, output, [2, 1])
+    assert status == (worker.CONTEXT_LOST if lost else 0)
+    assert session._read_records(output) == set(session.failures) == begun
     assert "cudaErrorIllegalAddress" in session.failures[2]
 
 
@@ -293,3 +297,13 @@ def test_the_command_writes_rows_and_failures(
         "1": "fp16 8x128 3x136x192 {}: the worker ended"
     }
     assert "1 cases failed" in capsys.readouterr().out
+
+
+def test_faulting_kernels_end_after_a_few_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = tuple(Case("fp16", {}, "8x64", m, 64, 128) for m in range(1, 11))
+    session = Session(H200, "h200", cases, tmp_path, "2026-11-21")
+    lost = [[{"begun": index}, {"case": index, "failure": "illegal address"}] for index in range(10)]
+    asked = _workers(session, monkeypatch, *lost)
+    session.verify_and_time()
+    assert len(asked) == sessions.MAX_WORKERS
+    assert set(session.failures) == set(range(10))
