@@ -22,12 +22,18 @@ Pointers = Mapping[str, int]
 
 
 def import_cupy() -> Any:
-    """Import CuPy, or say what is missing."""
+    """Import CuPy and look for a GPU, or say what is missing."""
     try:
-        return importlib.import_module("cupy")
-    except ImportError as error:
-        reason = (str(error).splitlines() or ["not installed"])[0]
+        cupy = importlib.import_module("cupy")
+        cupy.cuda.runtime.getDeviceCount()
+    except (
+        ImportError,
+        AttributeError,
+        RuntimeError,
+    ) as error:  # RuntimeError: CUDA's, where there is no driver
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise TcsimError(f"measuring needs an NVIDIA GPU and CuPy (extra [gpu]): {reason}") from None
+    return cupy
 
 
 def arguments(launch: KernelLaunch, pointers: Pointers) -> tuple[np.generic, ...]:
