@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reports import style
-from reports.bank_conflicts import TITLE, Access, BankConflicts, Instruction, Program, finding, verdict
+from reports.bank_conflicts import (
+    TITLE,
+    Access,
+    BankConflicts,
+    Instruction,
+    Program,
+    conclusion,
+    finding,
+    merged,
+    verdict,
+)
 from reports.naming import plain
 
 if TYPE_CHECKING:
@@ -17,11 +27,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_PROGRAMS = 4
-MAX_ROWS = 24  # of the figure
-MAX_PROGRAM_ROWS, MAX_CLEAN_ROWS = 12, 6
+MAX_ROWS = 18  # of the figure
+MAX_PROGRAM_ROWS = 12
 _IDEAL, _EXTRA = "#8cc4e8", "#c24e00"
-_TOP, _ROW, _HEAD, _FOOT = 0.6, 0.36, 0.42, 0.34  # inches
-_TEXT, _BARS, _MAP = 3.95, 2.55, 3.1  # inches: widths of the three columns
+_TOP, _ROW, _HEAD, _FOOT, _AXIS = 0.82, 0.36, 0.36, 0.2, 0.16  # inches
+_TEXT, _BARS, _MAP = 3.95, 2.6, 2.65  # inches: widths of the three columns
 
 _Row = tuple[Instruction, Access, tuple[str, ...]]
 
@@ -31,9 +41,9 @@ def draw(data: BankConflicts) -> Figure:
     if not data.programs:
         return style.words_only(TITLE, "No run recorded accesses to shared memory.")
     programs = _chosen(data.programs)
-    rows = [_rows(program, max(2, MAX_ROWS // len(programs))) for program in programs]
+    rows = [_rows(program, min(MAX_PROGRAM_ROWS, MAX_ROWS // len(programs))) for program in programs]
     heights = [_ROW * len(part) + _HEAD + _FOOT for part in rows]
-    figure = style.new_figure(_TOP + sum(heights) + 0.02)
+    figure = style.new_figure(_TOP + sum(heights) + _AXIS)
     style.headline(figure, finding(data.programs), _note(data, programs))
     most = max(max(access.banks, default=0) for part in rows for _, access, _ in part)
     for number, (program, part) in enumerate(zip(programs, rows, strict=True)):
@@ -42,39 +52,45 @@ def draw(data: BankConflicts) -> Figure:
         banks = style.inset(figure, _TEXT + _BARS + 0.15, top, _MAP, _ROW * len(part))
         _draw_bars(bars, program, part)
         _draw_banks(banks, part, max(1, most))
-        x, y = 0.12 / style.WIDTH_INCHES, 1 - (top - 0.1) / figure.get_figheight()
+        if number == len(programs) - 1:
+            bars.set_xlabel("wavefronts of one execution", size=6.6, labelpad=1)
+            banks.set_xlabel("bank", size=6.6, labelpad=1)
+        x, y = 0.12 / style.WIDTH_INCHES, 1 - (top - 0.08) / figure.get_figheight()
         heading = f"{plain(program.name, 60)}: {verdict(program)}"
         style.fit(figure.text(x, y, heading, size=style.PANEL_POINTS, weight="bold", va="bottom"))
     return figure
 
 
 def _chosen(programs: Sequence[Program]) -> list[Program]:
-    """Return the worst programs, of each scheme in turn."""
+    """Return the programs with most conflicts, else the busiest, of each scheme in turn."""
     by_scheme: dict[str, list[Program]] = {}
-    for program in sorted(programs, key=_weight, reverse=True):
+    for program in sorted(programs, key=lambda program: (-program.extra, -program.wavefronts)):
         by_scheme.setdefault(program.scheme, []).append(program)
     turns = zip_longest(*by_scheme.values())
     return [program for turn in turns for program in turn if program is not None][:MAX_PROGRAMS]
 
 
-def _weight(program: Program) -> tuple[int, int]:
-    return sum(row.extra for row in program.instructions), sum(row.wavefronts for row in program.instructions)
-
-
 def _rows(program: Program, most: int) -> list[_Row]:
-    """Return the rows that are drawn: each instruction once per group of machines on which it differs."""
-    rows = [(row, access, machines) for row in program.instructions for access, machines in row.groups()]
-    return rows[: min(most, MAX_CLEAN_ROWS if program.clean else MAX_PROGRAM_ROWS)]
+    """Return the rows that are drawn: whole instructions, each once per group of machines on which it differs."""
+    rows: list[_Row] = []
+    for row in merged(program.instructions):
+        groups = [(row, access, machines) for access, machines in row.groups()]
+        if rows and len(rows) + len(groups) > most:
+            break
+        rows += groups
+    return rows[:most]
 
 
 def _note(data: BankConflicts, programs: Sequence[Program]) -> str:
-    left = len(data.programs) - len(programs)
-    clean = sum(program.clean for program in data.programs)
-    text = f"Programs without conflicts: {clean} of {len(data.programs)}. " if len(data.programs) > 1 else ""
+    left, clean = len(data.programs) - len(programs), sum(program.clean for program in data.programs)
+    text = "Blue: wavefronts without conflicts, orange: what conflicts add; %: share of the program's wavefronts. "
+    text += "Maps: words that one execution asks of each bank.\n" + conclusion(data.programs)
     text += (
-        "Wavefronts per executed warp instruction; % is the instruction's share of its program's wavefronts."
+        f"{clean} of {len(data.programs)} programs are free of conflicts everywhere. "
+        if clean and left
+        else ""
     )
-    return text + (f" {left} programs are in the CSV file only." if left else "")
+    return text + (f"{left} more programs are in the CSV file." if left else "")
 
 
 def _draw_bars(axes: Axes, program: Program, rows: Sequence[_Row]) -> None:
@@ -87,11 +103,11 @@ def _draw_bars(axes: Axes, program: Program, rows: Sequence[_Row]) -> None:
         if y == 0 or rows[y - 1][0] is not row:
             _write_instruction(axes, row, y)
         if len(machines) < len(program.machines):
-            axes.text(0.01 * longest, y + 0.14, _machines(machines), va="top", size=6.2, color=style.MUTED)
+            name = f"{len(access.banks)} banks: {_machines(machines)}"
+            axes.text(0.01 * longest, y + 0.14, name, va="top", size=6.2, color=style.MUTED)
     axes.set(xlim=(0, longest), ylim=(len(rows) - 0.5, -0.5), yticks=[])
     axes.locator_params(axis="x", nbins=4, integer=True)
     axes.tick_params(axis="x", pad=1, length=2)
-    axes.set_xlabel("wavefronts: ideal (blue), extra (orange)", size=6.6, labelpad=1)
 
 
 def _bar_text(program: Program, access: Access) -> str:
@@ -114,7 +130,8 @@ def _write_instruction(axes: Axes, row: Instruction, y: int) -> None:
     shift = ScaledTranslation(-_TEXT + 0.12, 0, figure.dpi_scale_trans)
     place = blended_transform_factory(axes.transAxes, axes.transData) + shift
     font: dict[str, Any] = {"family": "monospace", "transform": place, "ha": "left"}
-    axes.text(0, y, plain(row.sass, 58), va="bottom", size=7.2, **font)
+    more = f"  + {row.count - 1} alike" if row.count > 1 else ""
+    axes.text(0, y, plain(row.sass, 58 - len(more)) + more, va="bottom", size=7.2, **font)
     line = f"line {row.source_line}: " if row.source_line else ""
     axes.text(0, y + 0.04, plain(line + row.source, 64), va="top", size=6.4, color=style.MUTED, **font)
 
@@ -136,12 +153,12 @@ def _draw_banks(axes: Axes, rows: Sequence[_Row], most: int) -> None:
     axes.spines[:].set_visible(False)
     for y, (_, access, _) in enumerate(rows):
         _write_most(axes, y, access, banks)
-    name = "bank; colour: words asked of it by one execution (most at the right)"
-    axes.set_xlabel(name, size=6.6, labelpad=1)
 
 
 def _write_most(axes: Axes, y: int, access: Access, banks: int) -> None:
-    if access.banks:
-        axes.text(
-            banks - 0.5 + 0.015 * banks, y, str(max(access.banks)), va="center", size=6.6, color=style.MUTED
-        )
+    """Write how many words the banks are asked for behind a row of the map."""
+    if not access.banks:
+        return
+    least, most = min(access.banks), max(access.banks)
+    text = f"{most} each" if least == most else f"{least} to {most}"
+    axes.text(banks - 0.5 + 0.015 * banks, y, text, va="center", size=6.6, color=style.MUTED)

@@ -148,10 +148,42 @@ def test_bank_conflicts_add_up_over_runs_and_rank_by_extra_wavefronts() -> None:
     )
     assert program.totals("a") == (2080, 2020)
     assert bank_conflicts.verdict(program) == "2.9 % of wavefronts are conflicts"
+    found = bank_conflicts.finding(report.programs)
+    assert found == "Bank conflicts: LDS takes 4 wavefronts where 1 would do, line 7"
+    told = bank_conflicts.conclusion(report.programs)
+    assert told == "That LDS leaves 50 % of the 2 banks idle. "  # 4 words in 4 wavefronts of 2 banks
+
+
+def test_bank_conflicts_on_more_banks_only() -> None:
+    wide = SharedAccess(0, "@P0 LDSM.16 R0, [R1]", 7, 10, 40, 20, (2,) * 64, "load(x);")
+    clean = SharedAccess(0, "@P0 LDSM.16 R0, [R1]", 7, 10, 40, 40, (4,) * 32, "load(x);")
+    report = bank_conflicts.collect([run("a", shared_accesses=(clean,)), run("b", shared_accesses=(wide,))])
+    (program,) = report.programs
     assert (
         bank_conflicts.finding(report.programs)
-        == "Worst conflict: LDS in fp16, source line 7, 4x its ideal wavefronts"
+        == "No bank conflicts on 32 banks; on 64 banks LDSM.16 takes 4 wavefronts where 2 would do"
     )
+    assert bank_conflicts.conclusion(report.programs) == "That LDSM.16 leaves 50 % of the 64 banks idle. "
+    verdict = "conflict-free on 32 banks; 50 % of wavefronts are conflicts on 64 banks"
+    assert bank_conflicts.verdict(program) == verdict
+
+
+def test_instructions_of_a_line_that_do_the_same_are_one_row() -> None:
+    rows = (access(), access(pc=16, executed=30, wavefronts=120, ideal=30), access(pc=32, wavefronts=10))
+    (program,) = bank_conflicts.collect([run(shared_accesses=rows)]).programs
+    first, second = bank_conflicts.merged(program.instructions)
+    assert (first.count, first.accesses[0].executed, first.accesses[0].wavefronts) == (2, 40, 160)
+    assert (second.count, second.pc) == (1, 32)
+
+
+def test_runs_of_one_tile_are_one_program_whatever_the_split() -> None:
+    whole = run(m=1, tile="fp16 8x64", shared_accesses=(access(),))
+    split = run(m=4, tile="fp16 8x64 split 4", shared_accesses=(access(), access(pc=16)))
+    other = run(m=8, tile="fp16 16x64", shared_accesses=(access(),))
+    programs = bank_conflicts.collect([whole, split, other]).programs
+    assert [program.name for program in programs] == ["fp16 8x64 (M 1-4)", "fp16 16x64 (M 8)"]
+    executed = {row.pc: row.accesses[0].executed for row in programs[0].instructions}
+    assert executed == {0: 20, 16: 10}
 
 
 def test_bank_conflicts_of_equal_machines_are_one_row() -> None:
@@ -168,14 +200,14 @@ def test_bank_conflicts_of_equal_machines_are_one_row() -> None:
 def test_programs_of_one_scheme_are_told_apart() -> None:
     runs = [run(m=1, shared_accesses=(access(),)), run(m=64, shared_accesses=(access(pc=32),))]
     assert [program.name for program in bank_conflicts.collect(runs).programs] == [
-        "fp16, program 1 of 2 (M 1)",
-        "fp16, program 2 of 2 (M 64)",
+        "fp16 program 1 of 2 (M 1)",
+        "fp16 program 2 of 2 (M 64)",
     ]
 
 
 def test_conflict_free_is_said_in_words() -> None:
     report = bank_conflicts.collect([run(shared_accesses=(access(wavefronts=10),))])
-    assert bank_conflicts.verdict(report.programs[0]) == "no bank conflicts: every wavefront is ideal"
+    assert bank_conflicts.verdict(report.programs[0]) == "conflict-free"
     assert bank_conflicts.finding(report.programs) == "No bank conflicts: every wavefront is ideal"
 
 
