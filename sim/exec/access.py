@@ -12,7 +12,7 @@ import numpy as np
 from sim.exec.compute import combine
 from sim.exec.lanes import LANES, REG, RZ, UREG, URZ, WIDE
 from sim.isa import opcodes as o
-from sim.jit import njit
+from sim.jit import entry, inner
 
 GLOBAL_BASE_HIGH = 0x7000
 SHARED_MASK = 0xFFFFFF
@@ -25,7 +25,7 @@ OK, OUT_OF_RANGE_GLOBAL, OUT_OF_RANGE_SHARED, MISALIGNED, OUT_OF_RANGE_LOCAL = r
 KIND_LOAD, KIND_STORE, KIND_MATRIX = 0, 1, 2
 
 
-@njit(cache=True)
+@inner
 def addresses(out, slots, at, active, regs, uniform):
     """Compute the int64 address of every active lane from the three slots of an address operand."""
     base_kind, base, flags = slots[at, 0], slots[at, 1], slots[at, 2]
@@ -44,7 +44,7 @@ def addresses(out, slots, at, active, regs, uniform):
         out[lane] = address
 
 
-@njit(cache=True)
+@inner
 def locate(address, size, starts, windows, sizes):
     """Return the index of a global address in the flat backing memory, or -1 where no buffer holds it."""
     buffer = (address >> 32) - GLOBAL_BASE_HIGH
@@ -54,7 +54,7 @@ def locate(address, size, starts, windows, sizes):
     return starts[buffer] + offset % windows[buffer]
 
 
-@njit(cache=True)
+@inner
 def count_distinct(address, active, size, shift, scratch):
     """Count the distinct 2^shift-byte blocks that the active lanes touch; ``scratch`` receives their numbers."""
     count = 0
@@ -75,7 +75,7 @@ def count_distinct(address, active, size, shift, scratch):
     return count
 
 
-@njit(cache=True)
+@inner
 def count_misses(scratch, count, tags):
     """Count the sectors that this CTA has not touched before (direct-mapped tags), and remember them."""
     misses = 0
@@ -88,7 +88,7 @@ def count_misses(scratch, count, tags):
     return misses
 
 
-@njit(cache=True)
+@entry
 def find_pattern(row, patterns, table, count):
     """Return the index of a pattern row, adding it where it is new; ``count[0]`` is the number known."""
     key = np.uint64(1469598103934665603)
@@ -113,7 +113,7 @@ def find_pattern(row, patterns, table, count):
     return number
 
 
-@njit(cache=True)
+@inner
 def shared_pattern(address, active, size, kind, lanes, row, patterns, table, count):
     """Return the pattern index of a shared access: lane offsets relative to the lowest 128-byte row touched."""
     lowest = np.int64(1) << 40
@@ -128,7 +128,7 @@ def shared_pattern(address, active, size, kind, lanes, row, patterns, table, cou
     return find_pattern(row, patterns, table, count)
 
 
-@njit(cache=True)
+@inner
 def load_lanes(memory, words, index, active, slots, at, modifiers, regs):
     """Move data from flat memory (bytes, and the same as words) at per-lane indices into registers."""
     size = 1 << ((modifiers & o.SIZE_MASK) >> o.SIZE_SHIFT)
@@ -151,7 +151,7 @@ def load_lanes(memory, words, index, active, slots, at, modifiers, regs):
         regs[number, lane] = value
 
 
-@njit(cache=True)
+@inner
 def store_lanes(memory, words, index, active, slots, at, modifiers, regs):
     """Move registers into flat memory at per-lane indices; lanes in ascending order, the last one wins."""
     size = 1 << ((modifiers & o.SIZE_MASK) >> o.SIZE_SHIFT)
@@ -170,7 +170,7 @@ def store_lanes(memory, words, index, active, slots, at, modifiers, regs):
                     memory[start + 1] = np.uint8((value >> np.uint32(8)) & np.uint32(0xFF))
 
 
-@njit(cache=True)
+@inner
 def load_matrices(words, address, slots, modifiers, regs):
     """LDSM: each group of eight lanes gives the rows of one 8x8 matrix of 16-bit elements."""
     matrices = (modifiers & o.MATRICES_MASK) >> o.MATRICES_SHIFT
@@ -190,7 +190,7 @@ def load_matrices(words, address, slots, modifiers, regs):
             regs[number + matrix, lane] = value
 
 
-@njit(cache=True)
+@inner
 def store_matrices(memory, words, address, slots, modifiers, regs):
     """STSM: the inverse of LDSM."""
     matrices = (modifiers & o.MATRICES_MASK) >> o.MATRICES_SHIFT
@@ -208,7 +208,7 @@ def store_matrices(memory, words, address, slots, modifiers, regs):
                 words[(address[8 * matrix + (lane >> 2)] >> 2) + (lane & 3)] = value
 
 
-@njit(cache=True)
+@inner
 def load_constant(slots, modifiers, active, regs, uniform, constants, out):
     """LDC: per-lane offset into the flattened constant banks; 32 or 64 bits."""
     kind, number = slots[0, 0], slots[0, 1]
@@ -228,7 +228,7 @@ def load_constant(slots, modifiers, active, regs, uniform, constants, out):
             uniform[number + part] = constants[(out[0] >> 2) + part]
 
 
-@njit(cache=True)
+@inner
 def atomic(words, index, active, slots, data_at, result_at, modifiers, regs):
     """RED, ATOMG and ATOMS on 32-bit words, lane by lane in ascending order. ``result_at`` < 0: nothing is returned."""
     code = (modifiers & o.ATOMIC_MASK) >> o.ATOMIC_SHIFT
@@ -252,7 +252,7 @@ def atomic(words, index, active, slots, data_at, result_at, modifiers, regs):
             regs[slots[result_at, 1], lane] = result
 
 
-@njit(cache=True)
+@inner
 def _update(code, old, value, modifiers):
     if code == o.ADD and modifiers & o.FLOAT:
         return np.float32(_flushed(old) + _flushed(value)).view(np.uint32)
@@ -265,7 +265,7 @@ def _update(code, old, value, modifiers):
     return combine(code, old, value, (modifiers & o.UNSIGNED) != 0)
 
 
-@njit(cache=True)
+@inner
 def _flushed(word):
     kept = word if word & np.uint32(0x7F800000) else word & np.uint32(0x80000000)
     return np.uint32(kept).view(np.float32)

@@ -13,7 +13,7 @@ from sim.exec import lanes as ln
 from sim.exec.lanes import LANES, NONE
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
-from sim.jit import njit
+from sim.jit import inner
 
 _M32 = np.uint64(0xFFFFFFFF)
 MOV, IADD3, IADD, IMAD, LEA, LOP3, PLOP3, SHF = (int(op) for op in (Op.MOV, Op.IADD3, Op.IADD, Op.IMAD, Op.LEA, Op.LOP3, Op.PLOP3, Op.SHF))  # fmt: skip
@@ -22,7 +22,7 @@ FLO, P2R, R2P, VOTE, SHFL, R2UR = (int(op) for op in (Op.FLO, Op.P2R, Op.R2P, Op
 VIADDMNMX, IDP, BMSK, REDUX = (int(op) for op in (Op.VIADDMNMX, Op.IDP, Op.BMSK, Op.REDUX))
 
 
-@njit(cache=True)
+@inner
 def compare(code, difference, unordered):
     """Return whether a - b (its sign is all that counts) satisfies the comparison."""
     base = code & 7
@@ -43,7 +43,7 @@ def compare(code, difference, unordered):
     return True
 
 
-@njit(cache=True)
+@inner
 def join(result, other, modifiers):
     """Join a comparison with its predicate operand."""
     how = modifiers & o.JOIN_MASK
@@ -54,7 +54,7 @@ def join(result, other, modifiers):
     return result & other
 
 
-@njit(cache=True)
+@inner
 def lut3(a, b, c, table):
     """Apply LOP3's truth table bit by bit."""
     result = np.uint32(0)
@@ -77,7 +77,7 @@ def lut3(a, b, c, table):
     return result
 
 
-@njit(cache=True)
+@inner
 def add3(s, m, active, regs, uni, const, preds, upreds, x, y, z, p, q):
     """IADD3: a negated source is its complement plus one carry; carries out go to up to two predicates."""
     extra = np.uint64(0)
@@ -105,7 +105,7 @@ def add3(s, m, active, regs, uni, const, preds, upreds, x, y, z, p, q):
     ln.write_predicate(s[2], q, active, preds, upreds)
 
 
-@njit(cache=True)
+@inner
 def multiply_add(s, m, active, regs, uni, const, preds, upreds, x, y, z, w0, p):
     """IMAD, with .WIDE (64-bit sum), .HI (its upper word) and .X (carry in)."""
     ln.integer(x, s[1], regs, uni, const)
@@ -135,7 +135,7 @@ def multiply_add(s, m, active, regs, uni, const, preds, upreds, x, y, z, w0, p):
     ln.write(s[0], x, active, regs, uni)
 
 
-@njit(cache=True)
+@inner
 def load_effective_address(s, m, active, regs, uni, const, preds, upreds, x, y, z, p):
     """LEA: (a << shift) + b; .HI adds the upper part of the 64-bit a (its high word is c, or a's sign) to b."""
     ln.integer(x, s[2], regs, uni, const)
@@ -164,7 +164,7 @@ def load_effective_address(s, m, active, regs, uni, const, preds, upreds, x, y, 
     ln.write_predicate(s[1], p, active, preds, upreds)
 
 
-@njit(cache=True)
+@inner
 def logic3(s, m, active, regs, uni, const, preds, upreds, x, y, z, p, event, difference):
     """LOP3 with its optional predicate result (value != 0, joined with a predicate)."""
     ln.integer(x, s[2], regs, uni, const)
@@ -185,7 +185,7 @@ def logic3(s, m, active, regs, uni, const, preds, upreds, x, y, z, p, event, dif
     ln.write_predicate(s[0], p, active, preds, upreds)
 
 
-@njit(cache=True)
+@inner
 def predicate_logic3(s, active, preds, upreds, p, q, t):
     """PLOP3: two truth tables over the same three predicates."""
     ln.predicate(p, s[2], preds, upreds)
@@ -199,7 +199,7 @@ def predicate_logic3(s, active, preds, upreds, p, q, t):
     ln.write_predicate(s[1], q, active, preds, upreds)
 
 
-@njit(cache=True)
+@inner
 def funnel_shift(s, m, active, regs, uni, const, x, y, z):
     """SHF: shift the 64-bit value (c : a) and keep its low or high word."""
     ln.integer(x, s[1], regs, uni, const)
@@ -223,7 +223,7 @@ def funnel_shift(s, m, active, regs, uni, const, x, y, z):
     ln.write(s[0], x, active, regs, uni)
 
 
-@njit(cache=True)
+@inner
 def permute(s, active, regs, uni, const, x, y, z):
     """PRMT: pick four bytes of (c : a); selector bit 3 replicates the byte's sign."""
     ln.integer(x, s[1], regs, uni, const)
@@ -242,7 +242,7 @@ def permute(s, active, regs, uni, const, x, y, z):
     ln.write(s[0], x, active, regs, uni)
 
 
-@njit(cache=True)
+@inner
 def set_predicate(s, m, active, regs, uni, const, preds, upreds, x, y, p, q, event, difference):
     """ISETP: compare, join, write the result and its complement's join. .EX continues a 64-bit comparison."""
     ln.integer(x, s[2], regs, uni, const)
@@ -268,7 +268,7 @@ def set_predicate(s, m, active, regs, uni, const, preds, upreds, x, y, p, q, eve
     ln.write_predicate(s[1], q, active, preds, upreds)
 
 
-@njit(cache=True)
+@inner
 def minimum_maximum(op, s, m, active, regs, uni, const, preds, upreds, x, y, p, event, difference):
     """IMNMX, VIMNMX: the minimum where the predicate holds, else the maximum; VIADDMNMX adds two words first."""
     ln.integer(x, s[1], regs, uni, const)
@@ -292,7 +292,7 @@ def minimum_maximum(op, s, m, active, regs, uni, const, preds, upreds, x, y, p, 
     ln.write(s[0], x, active, regs, uni)
 
 
-@njit(cache=True)
+@inner
 def bit_operation(op, s, m, active, regs, uni, const, x, y):
     """IABS, SGXT, BREV, POPC, BMSK, FLO."""
     ln.integer(x, s[1], regs, uni, const)
@@ -336,7 +336,7 @@ def bit_operation(op, s, m, active, regs, uni, const, x, y):
     ln.write(s[0], x, active, regs, uni)
 
 
-@njit(cache=True)
+@inner
 def dot_product(s, m, active, regs, uni, const, x, y, z):
     """IDP.4A: four byte products added to a word."""
     ln.integer(x, s[1], regs, uni, const)
@@ -356,7 +356,7 @@ def dot_product(s, m, active, regs, uni, const, x, y, z):
     ln.write(s[0], x, active, regs, uni)
 
 
-@njit(cache=True)
+@inner
 def combine(code, a, b, unsigned):
     """Apply an atomic's operation to two words."""
     if code == o.ADD:
@@ -371,7 +371,7 @@ def combine(code, a, b, unsigned):
     return np.uint32(a) if smaller == (code == o.MIN) else np.uint32(b)
 
 
-@njit(cache=True)
+@inner
 def reduce_lanes(s, m, active, regs, uni, const, x):
     """REDUX: combine the active lanes' words."""
     ln.integer(x, s[1], regs, uni, const)
@@ -387,7 +387,7 @@ def reduce_lanes(s, m, active, regs, uni, const, x):
     ln.write(s[0], x, active, regs, uni)
 
 
-@njit(cache=True)
+@inner
 def predicates_to_register(s, active, regs, uni, const, preds, x):
     """P2R: predicates under the mask into the low bits of a register."""
     ln.integer(x, s[2], regs, uni, const)
@@ -401,7 +401,7 @@ def predicates_to_register(s, active, regs, uni, const, preds, x):
     ln.write(s[1], x, active, regs, uni)
 
 
-@njit(cache=True)
+@inner
 def register_to_predicates(s, active, regs, uni, const, preds, x):
     """R2P: the low bits of a register into the predicates under the mask."""
     ln.integer(x, s[1], regs, uni, const)
@@ -413,7 +413,7 @@ def register_to_predicates(s, active, regs, uni, const, preds, x):
                     preds[number, lane] = (x[lane] >> np.uint32(number)) & np.uint32(1)
 
 
-@njit(cache=True)
+@inner
 def vote(s, m, active, regs, uni, preds, upreds, x, p, event, difference):
     """VOTE: the mask of active lanes whose predicate holds, and whether any or all do."""
     ln.predicate(p, s[2], preds, upreds)
@@ -435,7 +435,7 @@ def vote(s, m, active, regs, uni, preds, upreds, x, p, event, difference):
     ln.write_predicate(s[1], p, active, preds, upreds)
 
 
-@njit(cache=True)
+@inner
 def shuffle(s, m, active, regs, uni, const, preds, upreds, x, y, z, p):
     """SHFL: read another lane's register inside segments of the warp."""
     ln.integer(x, s[2], regs, uni, const)
@@ -465,7 +465,7 @@ def shuffle(s, m, active, regs, uni, const, preds, upreds, x, y, z, p):
     ln.write_predicate(s[0], p, active, preds, upreds)
 
 
-@njit(cache=True)
+@inner
 def integer_operation(op, s, m, active, regs, uni, const, preds, upreds, x, y, z, w0, p, q, t, event, difference):
     """Run one integer, predicate or register-movement operation; False where ``op`` is none."""
     if op == IMAD:

@@ -16,7 +16,7 @@ from sim.exec.compute import compare, join
 from sim.exec.lanes import LANES
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
-from sim.jit import njit
+from sim.jit import inner
 
 FADD, FMUL, FFMA, FMNMX, FSEL, FSETP, MUFU = (int(op) for op in (Op.FADD, Op.FMUL, Op.FFMA, Op.FMNMX, Op.FSEL, Op.FSETP, Op.MUFU))  # fmt: skip
 I2F, F2I, F2FP, FRND, FCHK = (int(op) for op in (Op.I2F, Op.F2I, Op.F2FP, Op.FRND, Op.FCHK))
@@ -24,7 +24,7 @@ HADD2, HMUL2, HFMA2, HADD2_F32 = (int(op) for op in (Op.HADD2, Op.HMUL2, Op.HFMA
 HMNMX2, HSET2, HSETP2 = (int(op) for op in (Op.HMNMX2, Op.HSET2, Op.HSETP2))
 
 
-@njit(cache=True)
+@inner
 def _read(out, slot, m, regs, uni, const):
     """Read an FP32 operand; .FTZ takes subnormals as zeros."""
     ln.floating(out, slot, regs, uni, const)
@@ -32,7 +32,7 @@ def _read(out, slot, m, regs, uni, const):
         rnd.flush(out)
 
 
-@njit(cache=True)
+@inner
 def float_operation(op, s, m, active, regs, uni, const, preds, upreds, x, y, z, xf, yf, zf, p, q, event, difference):
     """Run one floating-point operation; False where ``op`` is none."""
     if op == FADD or op == FMUL or op == FFMA:
@@ -72,7 +72,7 @@ def float_operation(op, s, m, active, regs, uni, const, preds, upreds, x, y, z, 
     return True
 
 
-@njit(cache=True)
+@inner
 def _second_is_picked(a, b, minimum):
     """Return whether the minimum (or maximum) of two numbers is b; a number beats NaN, -0 is below +0."""
     if b != b:
@@ -83,7 +83,7 @@ def _second_is_picked(a, b, minimum):
     return smaller != minimum
 
 
-@njit(cache=True)
+@inner
 def _arithmetic(op, s, m, regs, uni, const, x, y, z, xf, yf, zf):
     """FADD, FMUL, FFMA."""
     _read(x, s[1], m, regs, uni, const)
@@ -101,7 +101,7 @@ def _arithmetic(op, s, m, regs, uni, const, x, y, z, xf, yf, zf):
     rnd.finish(xf, x, m)
 
 
-@njit(cache=True)
+@inner
 def _one_operand(op, s, m, regs, uni, const, x, xf):
     """MUFU, I2F, F2I, FRND."""
     if op == I2F:
@@ -125,7 +125,7 @@ def _one_operand(op, s, m, regs, uni, const, x, xf):
             x[lane] = float_to_integer(np.float64(xf[lane]), m)
 
 
-@njit(cache=True)
+@inner
 def _normal(value, m):
     """Flush a subnormal number, which MUFU neither reads nor returns, but for TANH."""
     if m & 15 != o.MUFU_TANH and abs(value) < rnd.SMALLEST_NORMAL:
@@ -133,7 +133,7 @@ def _normal(value, m):
     return value
 
 
-@njit(cache=True)
+@inner
 def special_function(code, value):
     """MUFU, in double precision and rounded once."""
     if code == o.MUFU_RCP:
@@ -155,7 +155,7 @@ def special_function(code, value):
     return math.tanh(value)
 
 
-@njit(cache=True)
+@inner
 def _whole(value, m):
     """Round to a whole number in the direction that the modifiers ask for, to nearest even without one."""
     if m & o.TRUNCATE:
@@ -165,7 +165,7 @@ def _whole(value, m):
     return np.ceil(value) if m & o.ROUND_UP else np.rint(value)
 
 
-@njit(cache=True)
+@inner
 def float_to_integer(value, m):
     """F2I: round, saturate; NaN is zero."""
     if value != value:
@@ -176,17 +176,17 @@ def float_to_integer(value, m):
     return np.uint32(np.int64(min(max(rounded, -2147483648.0), 2147483647.0)) & 0xFFFFFFFF)
 
 
-@njit(cache=True)
+@inner
 def _from_16(bits, m):
     return rnd.bfloat_to_float(bits) if m & o.BF16 else rnd.half_to_float(bits)
 
 
-@njit(cache=True)
+@inner
 def _to_16(value, m):
     return rnd.to_bfloat(value) if m & o.BF16 else rnd.to_half(value)
 
 
-@njit(cache=True)
+@inner
 def _packed(op, s, m, regs, uni, const, preds, upreds, x, y, z, p):
     """HADD2, HMUL2, HFMA2 and HMNMX2 on both halves, rounded once."""
     ln.halves(x, s[1], regs, uni, const)
@@ -213,14 +213,14 @@ def _packed(op, s, m, regs, uni, const, preds, upreds, x, y, z, p):
         x[lane] = word
 
 
-@njit(cache=True)
+@inner
 def _float_compare(code, a, b):
     unordered = a != a or b != b
     sign = 0 if a == b else (-1 if a < b else 1)
     return np.uint8(1) if compare(code, sign, unordered) else np.uint8(0)
 
 
-@njit(cache=True)
+@inner
 def _float_predicate(op, s, m, active, regs, uni, const, preds, upreds, x, y, xf, yf, p, q, event, difference):
     """FSETP, HSETP2 and HSET2, and FCHK: does a division need its slow path (by the operands' exponents)."""
     if op == FCHK:
@@ -258,7 +258,7 @@ def _float_predicate(op, s, m, active, regs, uni, const, preds, upreds, x, y, xf
     return True
 
 
-@njit(cache=True)
+@inner
 def _half_predicates(op, s, m, regs, uni, const, preds, upreds, x, y, p, q, difference):
     """Compare both halves: into two predicates, or (HSET2) into two masks or, with .BF, two ones."""
     at = 2 if op == HSETP2 else 1

@@ -18,13 +18,13 @@ from sim.exec.access import GLOBAL_BASE_HIGH
 from sim.exec.compute import compare
 from sim.exec.state import BUFFER, HEADERS, MAX_PERIOD, MISSES, PATTERN, RING, TRACE_COLUMNS
 from sim.isa import opcodes as o
-from sim.jit import njit
+from sim.jit import entry, inner
 
 FOREVER = np.int64(1) << 40
 WORTHWHILE = 2  # windows that must be skippable
 
 
-@njit(cache=True)
+@inner
 def remember_event(w, folder, code, difference, active):
     """Append one decision to the warp's ring of decisions."""
     place = folder.events[w] % folder.event_code.shape[1]
@@ -34,7 +34,7 @@ def remember_event(w, folder, code, difference, active):
     folder.events[w] += 1
 
 
-@njit(cache=True)
+@inner
 def at_header(w, pc, registers, recorder, folder):
     """Note that warp ``w`` begins an iteration at ``pc``; return True when it proposes to fold the loop."""
     slot = _slot_of(w, pc, folder)
@@ -44,8 +44,11 @@ def at_header(w, pc, registers, recorder, folder):
     place = iteration % RING
     folder.row[w, slot, place] = recorder.count[w]
     folder.event[w, slot, place] = folder.events[w]
-    folder.snapshot[w, slot, place] = registers.general[w]
-    folder.snapshot_uniform[w, slot, place] = registers.uniform[w]
+    for number in range(256):
+        for lane in range(32):
+            folder.snapshot[w, slot, place, number, lane] = registers.general[w, number, lane]
+    for number in range(64):
+        folder.snapshot_uniform[w, slot, place, number] = registers.uniform[w, number]
     folder.iterations[w, slot] = iteration + 1
     if iteration < folder.retry_at[w, slot]:
         return False
@@ -63,7 +66,7 @@ def at_header(w, pc, registers, recorder, folder):
     return False
 
 
-@njit(cache=True)
+@inner
 def _slot_of(w, pc, folder):
     free = -1
     for slot in range(HEADERS):
@@ -76,11 +79,10 @@ def _slot_of(w, pc, folder):
     return free
 
 
-@njit(cache=True)
+@inner
 def _skippable(w, slot, iteration, period, recorder, folder):
     """Return how many further windows of ``period`` iterations are certain to repeat, less the one left to check."""
-    row = np.empty(4, np.int64)
-    event = np.empty(4, np.int64)
+    row, event = folder.window[0], folder.window[1]
     for index in range(4):
         place = (iteration - (3 - index) * period) % RING
         row[index] = folder.row[w, slot, place]
@@ -105,7 +107,7 @@ def _skippable(w, slot, iteration, period, recorder, folder):
     return windows - 1 if windows < FOREVER else 0
 
 
-@njit(cache=True)
+@inner
 def _same_row(w, a, b, recorder):
     for column in range(TRACE_COLUMNS):
         if column != MISSES and recorder.rows[w, a, column] != recorder.rows[w, b, column]:
@@ -113,7 +115,7 @@ def _same_row(w, a, b, recorder):
     return True
 
 
-@njit(cache=True)
+@inner
 def _linear_address(w, a, b, c, recorder):
     first, second, third = recorder.address[w, a], recorder.address[w, b], recorder.address[w, c]
     if third - second != second - first:
@@ -122,7 +124,7 @@ def _linear_address(w, a, b, c, recorder):
     return second == first or (not shared_only and (first >> 32) >= GLOBAL_BASE_HIGH)
 
 
-@njit(cache=True)
+@inner
 def _windows_unchanged(w, a, b, c, folder):
     """Return for how many windows after ``c`` this decision keeps its outcome in every lane."""
     ring = folder.event_code.shape[1]
@@ -141,7 +143,7 @@ def _windows_unchanged(w, a, b, c, folder):
     return windows
 
 
-@njit(cache=True)
+@inner
 def _until_change(code, value, step):
     """Return the largest n such that value + i * step satisfies the comparison alike for i = 0..n."""
     if code == o.EQ or code == o.NE:
@@ -166,7 +168,7 @@ def _until_change(code, value, step):
     return low
 
 
-@njit(cache=True)
+@entry
 def apply_fold(w, windows, registers, recorder, folder):
     """Jump over ``windows`` windows of the proposed period, and write down what the next window must look like."""
     slot, period = folder.proposal[w, 0], folder.proposal[w, 1]
@@ -190,7 +192,7 @@ def apply_fold(w, windows, registers, recorder, folder):
     folder.proposal[w, 0] = -1
 
 
-@njit(cache=True)
+@inner
 def _advance(now, one, two, windows):
     """Move each register that advanced by the same amount in both windows by ``windows`` times that amount."""
     for number in range(255):
@@ -200,7 +202,7 @@ def _advance(now, one, two, windows):
                 now[number, lane] += np.uint32(np.int64(step) * windows & 0xFFFFFFFF)
 
 
-@njit(cache=True)
+@entry
 def foretold(recorder, folder):
     """Check every fold: the rows after it repeat the folded window, addresses advanced by the skipped windows."""
     for fold in range(folder.fold_count[0]):

@@ -30,7 +30,7 @@ from sim.exec.state import (
 from sim.exec.tensor import hmma, imma
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
-from sim.jit import njit
+from sim.jit import entry, inner
 
 STOPPED, GROW, FAULT = 0, 1, 2
 BAD_DIVERGENCE, UNKNOWN_OPERATION, RUNAWAY = 10, 11, 12
@@ -49,7 +49,7 @@ SHFL, VOTE = int(Op.SHFL), int(Op.VOTE)
 M88_F16 = 1
 
 
-@njit(cache=True)
+@inner
 def activate(active, mask, guard, preds, upreds):
     """Fill ``active`` with the group's lanes that pass the guard; return how many."""
     number = guard & 7
@@ -66,7 +66,7 @@ def activate(active, mask, guard, preds, upreds):
     return count
 
 
-@njit(cache=True)
+@inner
 def mask_of(active):
     """Return the lanes of ``active`` as a bit mask."""
     mask = np.uint32(0)
@@ -76,7 +76,7 @@ def mask_of(active):
     return mask
 
 
-@njit(cache=True)
+@inner
 def remove_group(w, g, group_pc, group_mask, group_wait, group_need, groups):
     """Close the gap that group ``g`` leaves."""
     for index in range(g, groups[w] - 1):
@@ -87,7 +87,7 @@ def remove_group(w, g, group_pc, group_mask, group_wait, group_need, groups):
     groups[w] -= 1
 
 
-@njit(cache=True)
+@inner
 def release_converged(w, group_pc, group_mask, group_wait, group_need, groups, exited):
     """Merge the groups blocked on a convergence barrier once every live lane it waits for has arrived.
 
@@ -112,7 +112,7 @@ def release_converged(w, group_pc, group_mask, group_wait, group_need, groups, e
         first += 1
 
 
-@njit(cache=True)
+@inner
 def memory_operation(
     w, op, s, m, active, regs, uni, preds, upreds, memory, recorder, tags_row, address, index, second, p, fault
 ):
@@ -199,7 +199,7 @@ def memory_operation(
     return 0
 
 
-@njit(cache=True)
+@inner
 def _local_operation(w, op, s, m, active, regs, uni, memory, tags_row, address, index, fault):
     """LDL, STL: each thread's stack; a word of all threads is one line, and L1 holds it."""
     size = 1 << ((m & o.SIZE_MASK) >> o.SIZE_SHIFT)
@@ -224,7 +224,7 @@ def _local_operation(w, op, s, m, active, regs, uni, memory, tags_row, address, 
     return 0
 
 
-@njit(cache=True)
+@inner
 def _report(fault, code, lane, address):
     fault[0] = code
     fault[2] = lane
@@ -232,7 +232,7 @@ def _report(fault, code, lane, address):
     return code
 
 
-@njit(cache=True)
+@inner
 def _copy(memory, target, index, active, present, size):
     """LDGSTS: copy at once; lanes whose trailing predicate is false write zeros."""
     for lane in range(LANES):
@@ -243,7 +243,7 @@ def _copy(memory, target, index, active, present, size):
             memory.shared_words[to + part] = memory.flat_words[(index[lane] >> 2) + part] if present[lane] else np.uint32(0)
 
 
-@njit(cache=True)
+@entry
 def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory, recorder, folder, scratch, fault):
     """Run warp ``w`` until it stops; return STOPPED, GROW (trace full) or FAULT."""
     regs, regs_f, regs_i = registers.general[w], registers.general_f[w], registers.general_i[w]

@@ -6,7 +6,7 @@ import numpy as np
 
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Kind
-from sim.jit import njit
+from sim.jit import inner
 
 REG, UREG, PRED, UPRED = int(Kind.REG), int(Kind.UREG), int(Kind.PRED), int(Kind.UPRED)
 IMM, CONST, NONE = int(Kind.IMM), int(Kind.CONST), int(Kind.NONE)
@@ -15,7 +15,7 @@ RZ, URZ, PT = o.RZ, o.URZ, o.PT
 LANES = 32
 
 
-@njit(cache=True)
+@inner
 def raw(out, slot, regs, uniform, constants):
     """Read a 32-bit operand without its flags into ``out`` (uint32[32])."""
     kind, value = slot[0], slot[1]
@@ -34,7 +34,7 @@ def raw(out, slot, regs, uniform, constants):
         out[lane] = word
 
 
-@njit(cache=True)
+@inner
 def integer(out, slot, regs, uniform, constants):
     """Read an integer operand; ``-`` is two's complement, ``~`` is bitwise not."""
     raw(out, slot, regs, uniform, constants)
@@ -46,7 +46,7 @@ def integer(out, slot, regs, uniform, constants):
             out[lane] = ~out[lane]
 
 
-@njit(cache=True)
+@inner
 def floating(out, slot, regs, uniform, constants):
     """Read an FP32 operand as bits; ``|x|`` first, then ``-``."""
     raw(out, slot, regs, uniform, constants)
@@ -58,7 +58,7 @@ def floating(out, slot, regs, uniform, constants):
             out[lane] ^= np.uint32(0x80000000)
 
 
-@njit(cache=True)
+@inner
 def halves(out, slot, regs, uniform, constants):
     """Read a packed-half operand as bits: half selection, then ``|x|``, then ``-``."""
     raw(out, slot, regs, uniform, constants)
@@ -76,7 +76,7 @@ def halves(out, slot, regs, uniform, constants):
         out[lane] = word
 
 
-@njit(cache=True)
+@inner
 def wide(out, slot, regs, uniform, constants):
     """Read a 64-bit operand (a register pair, or a zero-extended immediate) into uint64[32]."""
     kind, value = slot[0], slot[1]
@@ -99,7 +99,7 @@ def wide(out, slot, regs, uniform, constants):
             out[lane] = np.uint64(0) - out[lane]
 
 
-@njit(cache=True)
+@inner
 def predicate(out, slot, predicates, uniform_predicates):
     """Read a predicate operand into uint8[32]; an absent one reads as false."""
     kind, value = slot[0], slot[1]
@@ -113,7 +113,7 @@ def predicate(out, slot, predicates, uniform_predicates):
             out[lane] = bit
 
 
-@njit(cache=True)
+@inner
 def first_active(active):
     """Return the lowest active lane (0 where there is none)."""
     for lane in range(LANES):
@@ -122,7 +122,7 @@ def first_active(active):
     return 0
 
 
-@njit(cache=True)
+@inner
 def write(slot, value, active, regs, uniform):
     """Write a 32-bit result to the active lanes of a general register, or to a uniform register."""
     number = slot[1]
@@ -135,7 +135,7 @@ def write(slot, value, active, regs, uniform):
         uniform[number] = value[first_active(active)]
 
 
-@njit(cache=True)
+@inner
 def write_wide(slot, value, active, regs, uniform):
     """Write a 64-bit result to a register pair."""
     number = slot[1]
@@ -151,7 +151,7 @@ def write_wide(slot, value, active, regs, uniform):
         uniform[number + 1] = np.uint32(value[lane] >> np.uint64(32))
 
 
-@njit(cache=True)
+@inner
 def write_predicate(slot, value, active, predicates, uniform_predicates):
     """Write a predicate result (uint8[32]); PT, UPT and an absent destination swallow it."""
     number = slot[1]

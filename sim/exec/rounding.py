@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sim.isa import opcodes as o
-from sim.jit import njit
+from sim.jit import inner
 
 NAN = np.uint32(0x7FFFFFFF)
 NAN16 = np.uint32(0x7FFF)
@@ -17,7 +17,7 @@ SMALLEST_NORMAL = np.float32(2.0**-126)
 DIRECTED = o.ROUND_UP | o.ROUND_DOWN | o.ROUND_ZERO
 
 
-@njit(cache=True)
+@inner
 def half_to_float(half):
     """Convert FP16 bits (in a uint32) to FP32, exactly."""
     shifted = (half & np.uint32(0x7FFF)) << np.uint32(13)
@@ -28,13 +28,13 @@ def half_to_float(half):
     return np.uint32(bits).view(np.float32)
 
 
-@njit(cache=True)
+@inner
 def bfloat_to_float(bits):
     """Convert BF16 bits (in a uint32) to FP32, exactly."""
     return np.uint32(bits << np.uint32(16)).view(np.float32)
 
 
-@njit(cache=True)
+@inner
 def narrow(value, mantissa, bias):
     """Round FP64 to 16 bits with so many mantissa bits, ties to even; NaN is 0x7FFF."""
     word = np.float64(value).view(np.uint64)
@@ -53,19 +53,19 @@ def narrow(value, mantissa, bias):
     return sign | (infinity if result > np.uint64(infinity) else np.uint32(result))
 
 
-@njit(cache=True)
+@inner
 def to_half(value):
     """Round FP64 to FP16 bits."""
     return narrow(value, 10, 15)
 
 
-@njit(cache=True)
+@inner
 def to_bfloat(value):
     """Round FP64 to BF16 bits."""
     return narrow(value, 7, 127)
 
 
-@njit(cache=True)
+@inner
 def sum_to_odd(a, b):
     """Add FP64 numbers; an inexact sum gets an odd last bit, so that rounding it again is rounding once."""
     total = a + b
@@ -77,7 +77,7 @@ def sum_to_odd(a, b):
     return np.int64(word).view(np.float64)
 
 
-@njit(cache=True)
+@inner
 def to_float(value, modifiers):
     """Round FP64 to FP32 in the direction that the modifiers ask for."""
     nearest = np.float32(value)
@@ -96,7 +96,7 @@ def to_float(value, modifiers):
     return np.nextafter(nearest, np.float32(-np.inf)) if down else nearest
 
 
-@njit(cache=True)
+@inner
 def add(a, b, modifiers):
     """FP32 a + b."""
     if not modifiers & DIRECTED:
@@ -107,13 +107,13 @@ def add(a, b, modifiers):
     return to_float(sum_to_odd(x, y), modifiers)
 
 
-@njit(cache=True)
+@inner
 def multiply(a, b, modifiers):
     """FP32 a * b."""
     return to_float(np.float64(a) * np.float64(b), modifiers) if modifiers & DIRECTED else a * b
 
 
-@njit(cache=True)
+@inner
 def fused(a, b, c, modifiers):
     """FP32 a * b + c, rounded once."""
     product, addend = np.float64(a) * np.float64(b), np.float64(c)
@@ -124,7 +124,7 @@ def fused(a, b, c, modifiers):
     return to_float(total, modifiers)
 
 
-@njit(cache=True)
+@inner
 def finish(values, bits, modifiers):
     """Give FP32 results (and their bits, the same memory) what the suffixes ask: .SAT, .FTZ, the canonical NaN."""
     if modifiers & o.SATURATE:
@@ -136,7 +136,7 @@ def finish(values, bits, modifiers):
         bits[lane] = NAN if values[lane] != values[lane] else bits[lane]
 
 
-@njit(cache=True)
+@inner
 def flush(bits):
     """Replace subnormal FP32 numbers by zeros of the same sign."""
     for lane in range(32):

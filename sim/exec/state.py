@@ -92,6 +92,7 @@ class Folder(NamedTuple):
     enabled: Array  # int64 [1]
     folds: Array  # int64 [capacity, 6] warp, begin row, end row, extra, header slot, checked
     fold_count: Array  # int64 [1]
+    window: Array  # int64 [2, 4] scratch: first rows and decisions of the last windows
 
 
 def build_registers(launch: KernelLaunch, cta: Dim3) -> Registers:
@@ -289,4 +290,5 @@ def build_folder(warps: int, enabled: bool) -> Folder:
         np.array([1 if enabled else 0], np.int64),
         np.zeros((256, 6), np.int64),
         np.zeros(1, np.int64),
+        np.zeros((2, 4), np.int64),
     )

@@ -10,12 +10,12 @@ import numpy as np
 
 from sim.exec.lanes import RZ
 from sim.exec.rounding import half_to_float, to_half
-from sim.jit import njit
+from sim.jit import inner
 
 INFINITE = np.uint32(0x7C00)
 
 
-@njit(cache=True)
+@inner
 def _expand(bits, values, count, bfloat):
     """Convert raw 16-bit numbers in ``bits`` to FP32 in place; ``values`` is the same memory."""
     if bfloat:
@@ -29,7 +29,7 @@ def _expand(bits, values, count, bfloat):
         bits[index] = np.float32(scaled).view(np.uint32) | ((word & np.uint32(0x8000)) << np.uint32(16)) | special
 
 
-@njit(cache=True)
+@inner
 def _gather(bits, row, stride, column, regs, number):
     """Lay one fragment register (two raw halves per lane) at row + group, column + 2 * thread."""
     for group in range(8):
@@ -40,7 +40,7 @@ def _gather(bits, row, stride, column, regs, number):
             bits[place + 1] = word >> np.uint32(16)
 
 
-@njit(cache=True)
+@inner
 def _gather_transposed(bits, row, regs, number):
     """Lay one fragment register of B at row + 2 * thread, group."""
     for group in range(8):
@@ -51,7 +51,7 @@ def _gather_transposed(bits, row, regs, number):
             bits[place + 8] = word >> np.uint32(16)
 
 
-@njit(cache=True)
+@inner
 def hmma(slots, regs, regs_f, a_bits, a, b_bits, b, acc, steps, half_accumulator, bfloat):
     """Run m16n8k(8*steps) on 16-bit inputs. ``a``/``b``/``acc`` are flat FP32 scratch; ``*_bits`` the same as uint32."""
     base_a, base_b = slots[1, 1], slots[2, 1]
@@ -76,7 +76,7 @@ def hmma(slots, regs, regs_f, a_bits, a, b_bits, b, acc, steps, half_accumulator
         _store_accumulator(slots[0, 1], regs_f, acc)
 
 
-@njit(cache=True)
+@inner
 def _load_accumulator(number, regs, acc):
     for lane in range(32):
         group, thread = lane >> 2, 2 * (lane & 3)
@@ -89,7 +89,7 @@ def _load_accumulator(number, regs, acc):
             acc[group + 8, thread + 1] = regs[number + 3, lane]
 
 
-@njit(cache=True)
+@inner
 def _store_accumulator(number, regs, acc):
     for lane in range(32):
         group, thread = lane >> 2, 2 * (lane & 3)
@@ -99,7 +99,7 @@ def _store_accumulator(number, regs, acc):
         regs[number + 3, lane] = acc[group + 8, thread + 1]
 
 
-@njit(cache=True)
+@inner
 def _load_half_accumulator(number, regs, acc):
     for lane in range(32):
         group, thread = lane >> 2, 2 * (lane & 3)
@@ -109,7 +109,7 @@ def _load_half_accumulator(number, regs, acc):
                 acc[group + 8 * part, thread + side] = half_to_float((word >> np.uint32(16 * side)) & np.uint32(0xFFFF))
 
 
-@njit(cache=True)
+@inner
 def _store_half_accumulator(number, regs, acc):
     for lane in range(32):
         group, thread = lane >> 2, 2 * (lane & 3)
@@ -119,13 +119,13 @@ def _store_half_accumulator(number, regs, acc):
             regs[number + part, lane] = low | (high << np.uint32(16))
 
 
-@njit(cache=True)
+@inner
 def _signed_byte(word, index):
     value = np.int32((word >> np.uint32(8 * index)) & np.uint32(0xFF))
     return value - 256 if value >= 128 else value
 
 
-@njit(cache=True)
+@inner
 def imma(slots, regs, regs_i, a, b, acc, steps):
     """Run m16n8k(16*steps) on signed bytes with INT32 accumulation that wraps. Scratch is int32."""
     base_a, base_b = slots[1, 1], slots[2, 1]
