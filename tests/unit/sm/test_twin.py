@@ -112,7 +112,7 @@ MACHINES = [
 ]
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(ctas(), drives(), st.integers(0, len(MACHINES) - 1))
 def test_engine_and_twin_agree(warps, drive, machine) -> None:  # type: ignore[no-untyped-def]
     trace = synthesize(warps)
