@@ -1,0 +1,206 @@
+"""Barriers, branches, fences, special registers, constant loads and atomics of one SM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from gpu_kernels.micro.benchmark import TARGET, Benchmark, Feed, Point, Table
+from gpu_kernels.micro.programs.store import load_program
+from sim.isa.launch import Buffer
+from sim.isa.opcodes import Op
+from sim.isa.program import Program
+
+BARRIER_WARPS = (1, 2, 4, 8, 16)
+TINY_BODIES = (1, 2, 4, 8)
+RING_WORDS = 64
+MULTIPLY_CYCLES = 4  # IMAD to a dependent instruction, as the compiler schedules it
+SOURCE = r"""
+__constant__ u32 ring[64] = {RING};
+
+MICRO(barrier) {
+  BEGIN
+  LOOP REPEAT(j, 16) asm volatile("bar.sync 0;" ::: "memory");
+  END(0)
+}
+
+// A chain of four multiplications between two barriers: what a barrier adds when warps arrive together.
+MICRO(work_barrier, u32 seed) {
+  u32 x = seed + threadIdx.x;
+  BEGIN
+  LOOP REPEAT(j, 16) {
+    REPEAT(i, 8) asm volatile("mad.lo.u32 %0, %0, %1, %1;" : "+r"(x) : "r"(seed));
+    asm volatile("bar.sync 0;" ::: "memory");
+  }
+  END(x)
+}
+
+MICRO(work_alone, u32 seed) {
+  u32 x = seed + threadIdx.x;
+  BEGIN
+  LOOP REPEAT(j, 16) {
+    REPEAT(i, 8) asm volatile("mad.lo.u32 %0, %0, %1, %1;" : "+r"(x) : "r"(seed));
+  }
+  END(x)
+}
+
+#define TINY(n)                                                                            \
+  MICRO(tiny_##n, u32 seed) {                                                              \
+    u32 x = seed + threadIdx.x;                                                            \
+    BEGIN                                                                                  \
+    LOOP REPEAT(j, n) asm volatile("mad.lo.u32 %0, %0, %1, %1;" : "+r"(x) : "r"(seed));    \
+    END(x)                                                                                 \
+  }
+TINY(1)
+TINY(2)
+TINY(4)
+TINY(8)
+
+MICRO(fence, u32* to) {
+  BEGIN
+  LOOP REPEAT(j, 4) asm volatile("fence.acq_rel.gpu;" ::: "memory");
+  END(0)
+}
+
+MICRO(store_fence, u32* to) {
+  BEGIN
+  LOOP REPEAT(j, 4) {
+    asm volatile("st.global.u32 [%0], %1;" ::"l"(to + 64 * j + threadIdx.x), "r"(trip) : "memory");
+    asm volatile("fence.acq_rel.gpu;" ::: "memory");
+  }
+  END(0)
+}
+
+// A chain through constant memory: each word is the byte offset of the next.
+MICRO(constant_chain, u32 seed) {
+  u32 at = seed;
+  BEGIN
+  LOOP REPEAT(j, 16) {
+    at = *reinterpret_cast<const u32*>(reinterpret_cast<const char*>(ring) + at);
+    asm volatile("" : "+r"(at));
+  }
+  END(at)
+}
+
+// S2R under a predicate that depends on what it gave before; the same chain with a multiplication in its place.
+MICRO(special_chain, u32 seed) {
+  u32 x = seed;
+  BEGIN
+  LOOP REPEAT(j, 16) {
+    asm volatile("{ .reg .pred p; setp.ne.u32 p, %0, %1; @p mov.u32 %0, %%smid; }" : "+r"(x) : "r"(seed + 5000));
+  }
+  END(x)
+}
+
+MICRO(predicate_chain, u32 seed) {
+  u32 x = seed;
+  BEGIN
+  LOOP REPEAT(j, 16) {
+    asm volatile("{ .reg .pred p; setp.ne.u32 p, %0, %1; @p mad.lo.u32 %0, %0, %2, %2; }"
+                 : "+r"(x) : "r"(seed + 5000), "r"(seed));
+  }
+  END(x)
+}
+
+MICRO(atomic_chain, u32* to) {
+  u32 x = 0;
+  BEGIN
+  LOOP REPEAT(j, 4) {
+    asm volatile("atom.global.gpu.add.u32 %0, [%1], %2;"
+                 : "=r"(x) : "l"(to + (x & 0x80000000u ? 1 : 0)), "r"(1) : "memory");
+  }
+  END(x)
+}
+
+MICRO(red_same, u32* to) {
+  BEGIN
+  LOOP REPEAT(j, 4) asm volatile("red.global.gpu.add.u32 [%0], %1;" ::"l"(to), "r"(1) : "memory");
+  END(0)
+}
+
+MICRO(red_line, u32* to) {
+  BEGIN
+  LOOP REPEAT(j, 4) {
+    asm volatile("red.global.gpu.add.u32 [%0], %1;" ::"l"(to + threadIdx.x % 32), "r"(1) : "memory");
+  }
+  END(0)
+}
+"""
+
+
+def _source() -> str:
+    ring = ", ".join(str(4 * ((7 * i + 11) % RING_WORDS)) for i in range(RING_WORDS))
+    return SOURCE.replace("{RING}", "{" + ring + "}")
+
+
+def _to() -> Buffer:
+    return Buffer("to", 4096, "workspace", zeroed=True)
+
+
+def _points() -> Iterator[Point]:
+    seed, address = (np.uint32(0),), (_to(),)
+    for warps in BARRIER_WARPS:
+        params = {"warps": warps}
+        yield Point("barrier", 16, warps, params=params)
+        yield Point("work_barrier", 16, warps, params=params, arguments=seed)
+        yield Point("work_alone", 16, warps, params=params, arguments=seed)
+    for body in TINY_BODIES:
+        yield Point(f"tiny_{body}", arguments=seed, trips=(256, 512))
+    yield Point("fence", 4, arguments=address)
+    yield Point("store_fence", 4, arguments=address)
+    yield Point("constant_chain", 16, arguments=seed)
+    yield Point("special_chain", 16, arguments=seed, simulated=False)
+    yield Point("predicate_chain", 16, arguments=seed)
+    yield Point("atomic_chain", 4, arguments=address)
+    for ctas, warps in ((1, 1), (1, 4), (132, 4)):
+        for kernel in ("red_same", "red_line"):
+            params = {"ctas": ctas, "warps": warps}
+            alone = ctas == 1
+            yield Point(kernel, 4, warps, params=params, ctas=ctas, arguments=address, simulated=alone)
+
+
+def barrier_cycles(table: Table) -> float:
+    """Return what a barrier adds to four warps that work alike and arrive together."""
+    return table.value("work_barrier", warps=4) - table.value("work_alone", warps=4)
+
+
+def special_cycles(table: Table) -> float:
+    """Return S2R's latency: it stands where the other chain has a multiplication of known latency."""
+    return table.value("special_chain") - table.value("predicate_chain") + MULTIPLY_CYCLES
+
+
+def taken_branch_cycles(table: Table) -> float:
+    """Return what a trip of a tiny loop takes beyond the stall counts that the compiler wrote."""
+    extra = [table.value(f"tiny_{body}") - _stall_counts(f"tiny_{body}") for body in TINY_BODIES]
+    return max(0.0, sum(extra) / len(extra))
+
+
+def _stall_counts(kernel: str) -> int:
+    """Return the sum of stall counts from the loop's first instruction to its back edge."""
+    program = load_program("control", kernel, TARGET)
+    (end,) = [pc for pc in range(len(program)) if program.opcode[pc] == Op.BRA and _target(program, pc) < pc]
+    return int(program.stall[_target(program, end) : end + 1].sum())
+
+
+def _target(program: Program, pc: int) -> int:
+    return int(program.operands[pc, 1, 1]) // 16
+
+
+def _at(kernel: str, **params: int) -> Callable[[Table], float]:
+    return lambda table: table.value(kernel, **params)
+
+
+BENCHMARK = Benchmark(
+    name="control",
+    about="bar.sync, back edges, fences, S2R, LDC, atomics: cycles per operation of one warp",
+    source=_source(),
+    points=tuple(_points()),
+    feeds=(
+        Feed("sm.control.barrier_release_cycles", _at("barrier", warps=4), whole=True),
+        Feed("sm.load_store.constant_load_latency_cycles", _at("constant_chain"), whole=True),
+        Feed("sm.control.membar_latency_cycles", _at("fence"), whole=True),
+        Feed("sm.control.taken_branch_cycles", taken_branch_cycles, whole=True),
+        Feed("sm.pipes.special.latency_cycles", special_cycles, whole=True),
+    ),
+)
