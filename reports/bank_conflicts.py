@@ -94,7 +94,8 @@ class Instruction:
         for access in self.accesses:
             key = round(access.each, 2), round(access.ideal_each, 2), access.banks
             alike.setdefault(key, []).append(access)
-        return tuple((group[0], tuple(access.machine for access in group)) for group in alike.values())
+        groups = sorted(alike.values(), key=lambda group: len(group[0].banks))
+        return tuple((group[0], tuple(access.machine for access in group)) for group in groups)
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,8 @@ def verdict(program: Program) -> str:
     """Say in words what conflicts cost the program: ``conflict-free on 32 banks; 27 % ... on 64 banks``."""
     shares = {machine: _share(*program.totals(machine)) for machine in program.machines}
     places = _places([program])
-    told = [f"{_share_words(share)}{_on(_where(shares, share, places))}" for share in unique(shares.values())]
+    order = sorted(unique(shares.values()), key=bool)  # those without conflicts first
+    told = [f"{_share_words(share)}{_on(_where(shares, share, places))}" for share in order]
     return "; ".join(told[:3])
 
 

@@ -133,7 +133,7 @@ def _write_instruction(axes: Axes, row: Instruction, y: int) -> None:
     more = f"  + {row.count - 1} alike" if row.count > 1 else ""
     axes.text(0, y, plain(row.sass, 58 - len(more)) + more, va="bottom", size=7.2, **font)
     line = f"line {row.source_line}: " if row.source_line else ""
-    axes.text(0, y + 0.04, plain(line + row.source, 64), va="top", size=6.4, color=style.MUTED, **font)
+    axes.text(0, y + 0.04, plain(line + row.source, 72), va="top", size=6.4, color=style.MUTED, **font)
 
 
 def _draw_banks(axes: Axes, rows: Sequence[_Row], most: int) -> None:

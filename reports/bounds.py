@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -22,6 +22,7 @@ TITLE = "What bounds each layer, over M"
 _UNCHANGED = 0.02  # a speed-up within so much of 1 is none
 _ALIKE = 0.04  # speed-ups within so much of each other are told as one
 _MAX_SPANS = 3  # of a sentence about speed-ups
+_MAX_SHARES = 3  # of bounds named in the title
 COLUMNS = ("machine", "scheme", "layer", "m", "time_us", "bound_by", "speed_up", "sentence")
 
 
@@ -90,17 +91,23 @@ class SpeedUp:
     spans: tuple[tuple[int, int, float, float, float], ...]
     first_m: int
     last_m: int
+    scheme: str = ""  # empty: over all schemes
+
+    @property
+    def told(self) -> str:
+        """Say how much: ``1.86x faster at M <= 16, unchanged at M = 256``."""
+        parts = [f"{_factor(*span[2:])} {self._where(span[0], span[1])}" for span in self.spans]
+        return ", ".join(parts)
 
     @property
     def text(self) -> str:
-        """Say it: ``h200-2x-dram: 1.86x faster at M <= 16, unchanged at M = 256``."""
-        told = [f"{_factor(*span[2:])} {self._where(span[0], span[1])}" for span in self.spans]
-        return f"{self.machine}: {', '.join(told)}"
+        """Say it with the names: ``h200-2x-dram, fp16: 1.86x faster at M <= 16, unchanged at M = 256``."""
+        return f"{', '.join(filter(None, (self.machine, self.scheme)))}: {self.told}"
 
     @property
     def short(self) -> str:
         """Say it without the machine and in fewer words."""
-        return self.text.removeprefix(f"{self.machine}: ").replace("x faster", "x")
+        return f"{self.scheme} {self.told}".strip().replace("x faster", "x")
 
     def _where(self, first: int, last: int) -> str:
         if (first, last) == (self.first_m, self.last_m) and first != last:
@@ -120,7 +127,7 @@ class Bounds:
 
 def collect(results: Sequence[RunResult]) -> Bounds:
     """Merge the runs into rows; the first machine is the base of the speed-ups."""
-    return Bounds(bound_table(results), speed_ups(results))
+    return Bounds(bound_table(results), speed_ups_told(results))
 
 
 def bound_table(results: Sequence[RunResult]) -> tuple[BoundRow, ...]:
@@ -146,6 +153,21 @@ def speed_ups(results: Sequence[RunResult], base: str = "", scheme: str = "") ->
     reference = base or next(iter(machines), "")
     compared = ((machine, _by_size(runs, machine, reference)) for machine in machines if machine != reference)
     return tuple(_speed_up(machine, reference, factors) for machine, factors in compared if factors)
+
+
+def speed_ups_told(results: Sequence[RunResult]) -> tuple[SpeedUp, ...]:
+    """Compare each machine with the first one: scheme by scheme where they gain differently, else in one."""
+    overall = speed_ups(results)
+    schemes = unique(scheme_names(results))
+    apart = {
+        scheme: {each.machine: replace(each, scheme=scheme) for each in speed_ups(results, scheme=scheme)}
+        for scheme in schemes
+    }
+    found: list[SpeedUp] = []
+    for one in overall:
+        own = [apart[scheme][one.machine] for scheme in schemes if one.machine in apart[scheme]]
+        found += own if len({each.told for each in own}) > 1 else [one]
+    return tuple(found)
 
 
 def _fastest(results: Sequence[RunResult]) -> dict[tuple[str, str, str, int], RunResult]:
@@ -213,8 +235,12 @@ def finding(rows: Sequence[BoundRow]) -> str:
     first = rows[0].machine
     counts = Counter(cell.bound_by for row in rows for cell in row.cells if row.machine == first)
     shares = [
-        f"{bound_words(bound)} {100 * count / counts.total():.0f} %" for bound, count in counts.most_common()
+        f"{bound_words(bound)} {100 * count / counts.total():.0f} %"
+        for bound, count in counts.most_common(_MAX_SHARES)
     ]
+    if len(counts) > _MAX_SHARES:
+        rest = counts.total() - sum(count for _, count in counts.most_common(_MAX_SHARES))
+        shares.append(f"others {100 * rest / counts.total():.0f} %")
     runs = f"{counts.total()} runs" if counts.total() > 1 else "run"
     return f"What bounds the {runs} on {plain(first, 30)}: {', '.join(shares)}"
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reports.naming import bound_words
 from sim.commands.selection import Request, select
 from sim.commands.terminal import Table, say, show
-from sim.results import RunResult
+from sim.results import RunResult, SharedAccess
 
 COUNTER_WORDS = {
     "ctas": "CTAs",
@@ -17,7 +17,7 @@ COUNTER_WORDS = {
     "l2_bytes": "L2 bytes",
     "dram_bytes": "DRAM bytes",
 }
-CONFLICTS = ("bank conflicts in line", "wavefronts", "without conflicts", "source")
+CONFLICTS = ("bank conflicts in line", "instruction", "wavefronts", "each", "ideal", "banks used", "source")
 LISTED_CONFLICTS = 5
 
 
@@ -45,9 +45,9 @@ def _show(result: RunResult) -> None:
     show(_breakdown(result))
     say("")
     if conflicts := _conflicts(result):
-        show(Table(CONFLICTS, conflicts, right=(1, 2)))
+        show(Table(CONFLICTS, conflicts, right=(2, 3, 4)))
         say("")
-    show(_numbers("stall", "cycles per instruction", result.stalls, {}))
+    show(_stalls(result))
     say("")
     show(_numbers("counter", "in the launch", result.counters, COUNTER_WORDS))
 
@@ -72,7 +72,19 @@ def _head(result: RunResult) -> list[tuple[str, str]]:
         rows.insert(2, ("rate", f"{result.flops / result.time_us / 1e6:,.1f} TFLOP/s"))
     if result.tile and result.tile != result.scheme:
         rows.append(("kernel", result.tile))
-    return rows
+    return rows + _head_conflicts(result)
+
+
+def _head_conflicts(result: RunResult) -> list[tuple[str, str]]:
+    """Say what bank conflicts add; nothing if the kernel does not touch shared memory."""
+    actual = sum(row.wavefronts for row in result.shared_accesses)
+    ideal = sum(row.ideal for row in result.shared_accesses)
+    if not result.shared_accesses:
+        return []
+    if actual <= ideal:
+        return [("shared memory", "no bank conflicts")]
+    share = f"{100 * (actual - ideal) / actual:.0f} % of the wavefronts are bank conflicts"
+    return [("shared memory", f"{share}: {actual:,} where {ideal:,} would do")]
 
 
 def _breakdown(result: RunResult) -> Table:
@@ -87,18 +99,52 @@ def _breakdown(result: RunResult) -> Table:
 
 def _conflicts(result: RunResult) -> tuple[tuple[str, ...], ...]:
     """Return the source lines with the most wavefronts beyond the ideal, a line's instructions together."""
-    lines: dict[tuple[str, str], list[int]] = {}
+    lines: dict[tuple[str, str], list[SharedAccess]] = {}
     for row in result.shared_accesses:
-        where = (str(row.source_line), row.source) if row.source_line else (f"0x{row.pc:x}", "")
-        total = lines.setdefault((where[0], where[1] or row.sass), [0, 0])
-        total[0] += row.wavefronts
-        total[1] += row.ideal
-    worst = sorted(lines.items(), key=lambda item: item[1][1] - item[1][0])
+        place = str(row.source_line) if row.source_line else f"0x{row.pc:x}"
+        lines.setdefault((place, _opcode(row)), []).append(row)
+    worst = sorted(lines.items(), key=lambda item: -sum(row.wavefronts - row.ideal for row in item[1]))
+    found = ((place, opcode, _sums(rows), rows[0]) for (place, opcode), rows in worst[:LISTED_CONFLICTS])
     return tuple(
-        (line, f"{actual:,}", f"{ideal:,}", source)
-        for (line, source), (actual, ideal) in worst[:LISTED_CONFLICTS]
+        (
+            place,
+            opcode,
+            f"{actual:,}",
+            f"{actual / executed:.3g}",
+            f"{ideal / executed:.3g}",
+            _banks(row),
+            row.source or row.sass,
+        )
+        for place, opcode, (executed, actual, ideal), row in found
         if actual > ideal
     )
+
+
+def _sums(rows: Sequence[SharedAccess]) -> tuple[int, int, int]:
+    """Return executions, wavefronts, and wavefronts without conflicts."""
+    executed = max(1, sum(row.executed for row in rows))
+    return executed, sum(row.wavefronts for row in rows), sum(row.ideal for row in rows)
+
+
+def _opcode(row: SharedAccess) -> str:
+    words = (word for word in row.sass.split() if not word.startswith("@"))
+    return next(words, "")
+
+
+def _banks(row: SharedAccess) -> str:
+    return f"{sum(words > 0 for words in row.banks)} of {len(row.banks)}" if row.banks else ""
+
+
+def _stalls(result: RunResult) -> Table:
+    """Show what warps do with their cycles, what takes most first."""
+    total = sum(result.stalls.values()) or 1.0
+    ranked = sorted(result.stalls.items(), key=lambda item: -item[1])
+    rows = tuple(
+        (name.replace("_", " "), _number(cycles), f"{100 * cycles / total:.1f}")
+        for name, cycles in ranked
+        if cycles
+    )
+    return Table(("a warp's cycles per instruction", "cycles", "%"), rows, right=(1, 2))
 
 
 def _numbers(what: str, unit: str, numbers: Mapping[str, float], words: Mapping[str, str]) -> Table:

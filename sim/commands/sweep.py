@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sim.commands.bounds import bounds_tables
-from sim.commands.terminal import complain, progress_shown, say, show
+from sim.commands.terminal import Table, complain, progress_shown, say, show
 from sim.dse.expand import Job, expand
 from sim.dse.files import make_directory, write_whole
 from sim.dse.run import default_workers, run_jobs
@@ -15,6 +16,9 @@ from sim.dse.spec import load_sweep
 from sim.dse.store import Outcome, ResultStore
 from sim.dse.table import csv_text
 from sim.errors import TcsimError
+
+if TYPE_CHECKING:
+    from reports.bounds import SpeedUp
 
 STORE = "results.sqlite"
 TABLE = "results.csv"
@@ -58,7 +62,7 @@ def report(directory: Path, names: Sequence[str]) -> int:
 
 def finish(jobs: Sequence[Job], outcomes: Sequence[Outcome], out_dir: Path, names: Sequence[str]) -> int:
     """Write the table and the reports, say what bounds each layer, and name the points that failed."""
-    from reports.bounds import speed_ups
+    from reports.bounds import speed_ups_told
     from reports.registry import render
 
     write_whole(out_dir / TABLE, csv_text(jobs, outcomes))
@@ -70,12 +74,25 @@ def finish(jobs: Sequence[Job], outcomes: Sequence[Outcome], out_dir: Path, name
         for table in bounds_tables(jobs, results):
             say("")
             show(table)
+        if told := speed_ups_told(good):
+            say("")
+            show(
+                Table(
+                    ("machine", "scheme", "speed-up"), tuple(_thinned(told)), f"Speed-up over {told[0].base}"
+                )
+            )
         say("")
-        for speed_up in speed_ups(good):
-            say(speed_up.text)
     for path in written:
         say(f"wrote {path}")
     return _failures(jobs, outcomes)
+
+
+def _thinned(told: Sequence[SpeedUp]) -> Iterator[tuple[str, str, str]]:
+    """Yield the rows, naming the machine where it changes."""
+    before = ""
+    for each in told:
+        yield each.machine if each.machine != before else "", each.scheme or "all", each.told
+        before = each.machine
 
 
 def _failures(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> int:

@@ -13,7 +13,7 @@ from tests.unit.dse.fake_evaluator import evaluate
 
 
 def access(pc: int, line: int, wavefronts: int, source: str = "y = tile[i];") -> SharedAccess:
-    return SharedAccess(pc, f"LDS R{pc}, [R2]", line, 10, wavefronts, 1000, (), source if line else "")
+    return SharedAccess(pc, f"LDS R{pc}, [R2]", line, 10, wavefronts, 1000, (4, 0, 1), source if line else "")
 
 
 def shown(capsys: pytest.CaptureFixture[str], *accesses: SharedAccess) -> list[str]:
@@ -24,7 +24,10 @@ def shown(capsys: pytest.CaptureFixture[str], *accesses: SharedAccess) -> list[s
 
 def test_conflicts_of_a_source_line_are_added_up(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys, access(16, 7, 3000), access(32, 7, 2500), access(48, 9, 1000, "x = tile[j];"))
-    assert any(line.split() == ["7", "5,500", "2,000", "y", "=", "tile[i];"] for line in lines)
+    assert any(
+        line.split() == ["7", "LDS", "5,500", "275", "100", "2", "of", "3", "y", "=", "tile[i];"]
+        for line in lines
+    )
     assert not any("tile[j]" in line for line in lines)
 
 
@@ -43,5 +46,7 @@ def test_the_worst_lines_come_first_and_few(capsys: pytest.CaptureFixture[str]) 
 
 def test_no_conflict_is_no_table(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys, access(16, 7, 1000))
-    assert not any("conflict" in line for line in lines)
-    assert "kernel    fp16 8x64 split 2" in lines
+    assert [line for line in lines if "conflict" in line] == ["shared memory  no bank conflicts"]
+    assert "kernel         fp16 8x64 split 2" in lines
+    share = "60 % of the wavefronts are bank conflicts: 2,500 where 1,000 would do"
+    assert f"shared memory  {share}" in shown(capsys, access(16, 7, 2500))

@@ -121,6 +121,17 @@ def test_speed_up_is_the_geometric_mean_of_common_runs() -> None:
     assert told.text == "b: 2.00x faster at M = 16"
 
 
+def test_speed_ups_are_told_scheme_by_scheme_where_these_differ() -> None:
+    runs = [run("a"), run("a", scheme="x"), run("b", time_us=5.0), run("b", scheme="x", time_us=8.0)]
+    told = bounds.speed_ups_told([*runs, run("c"), run("c", scheme="x")])
+    assert [each.text for each in told] == [
+        "b, fp16: 2.00x faster at M = 16",
+        "b, x: 1.25x faster at M = 16",
+        "c: unchanged at M = 16",
+    ]
+    assert [each.short for each in told[:2]] == ["fp16 2.00x at M = 16", "x 1.25x at M = 16"]
+
+
 def test_unchanged_machine_and_machine_without_common_runs() -> None:
     runs = [run("a", 1), run("a", 2), run("b", 1), run("b", 2), run("c", 3)]
     assert [told.text for told in bounds.speed_ups(runs)] == ["b: unchanged at every M"]
