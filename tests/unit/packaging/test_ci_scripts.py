@@ -24,6 +24,7 @@ def script(name: str) -> ModuleType:
 README = script("readme_commands")
 WHEEL = script("check_wheel")
 SWEEP = script("check_sweep")
+OUTPUTS = script("readme_outputs")
 
 TEXT = "# Title\n\n<!-- ci: one -->\n```sh\nfirst &&\n  second\n```\n\n```sh\nother\n```\n"
 
@@ -109,3 +110,26 @@ def test_each_damage_to_a_sweep_is_found(tmp_path: Path) -> None:
     ]
     (directory / "results.sqlite").unlink()
     assert SWEEP.mistakes(directory) == ["results.sqlite: missing"]
+
+
+# ------------------------------------------------------------------------------------- README.md's outputs
+
+SHOWN = (
+    "```sh\nsetup\n```\n\n```sh\necho a\necho b\n```\n\n```text\na\n...\n```\n\nwords\n\n```sh\nlast\n```\n"
+)
+
+
+def test_an_output_is_refreshed_to_the_length_it_had() -> None:
+    commands: list[str] = []
+
+    def output_of(command: str) -> str:
+        commands.append(command)
+        return "1\n2\n3\n"
+
+    assert OUTPUTS.refreshed(SHOWN, output_of) == SHOWN.replace("a\n...", "1\n...")
+    assert OUTPUTS.refreshed(SHOWN.replace("...\n", ""), output_of).count("1\n2\n3\n") == 1
+    assert commands == ["echo a\necho b\n"] * 2
+
+
+def test_commands_run_in_the_shell() -> None:
+    assert OUTPUTS.output_of("echo a\necho b | tr b c\n") == "a\nc\n"
