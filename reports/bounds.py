@@ -20,7 +20,7 @@ NAME = "bounds"
 TITLE = "What bounds each layer, over M"
 
 _UNCHANGED = 0.02  # a speed-up within so much of 1 is none
-_ALIKE = 0.04  # speed-ups within so much of each other are told as one
+_ALIKE = 0.03  # speed-ups within so much of each other are told as one
 _MAX_SPANS = 3  # of a sentence about speed-ups
 _MAX_SHARES = 3  # of bounds named in the title
 COLUMNS = ("machine", "scheme", "layer", "m", "time_us", "bound_by", "speed_up", "sentence")

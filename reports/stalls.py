@@ -33,6 +33,7 @@ _COLOURS = {
     "not_selected": "#e6e0d0",
 }
 _TOP, _ROW = 1.22, 0.17  # inches
+_TOTAL, _CHARACTER = 0.27, 0.052  # inches: behind a bar, and of the text in it
 
 
 @dataclass(frozen=True)
@@ -142,19 +143,18 @@ def _draw(data: Stalls) -> Figure:
     figure = style.new_figure(_TOP + lines * height - 0.1)
     drawn = [bar for bar in data.bars if (bar.m, bar.scheme, bar.layer) in set(rows) and bar.machine in shown]
     first = [bar for bar in drawn if bar.machine == shown[0]]
-    note = "Each bar is one run; the text in it says how much the largest stall takes. "
+    note = "Each bar is what the warps of one run do with their time; the text in it is the largest stall's share. "
     note += f"{len(drawn)} of {len(data.bars)} runs."
     style.headline(figure, finding(first), note + style.left_out(len(machines) - len(shown)))
-    longest = max(bar.total for bar in drawn)
     for number, machine in enumerate(shown):
         column, line = number % columns, number // columns
         axes = style.inset(figure, side + column * width, _TOP + line * height, width - 0.12, height - 0.55)
-        _draw_panel(axes, machine, [bar for bar in drawn if bar.machine == machine], rows, longest, columns)
+        _draw_panel(axes, machine, [bar for bar in drawn if bar.machine == machine], rows, width - 0.12)
         axes.tick_params(labelleft=column == 0)
     figure.text(
         0.5,
         0.06 / figure.get_figheight(),
-        "warp cycles per issued instruction",
+        "share of the warps' time; behind each bar: warp cycles per issued instruction",
         ha="center",
         size=style.TEXT_POINTS,
     )
@@ -175,32 +175,33 @@ def _draw_panel(
     machine: str,
     bars: Sequence[Bar],
     rows: Sequence[tuple[int, str, str]],
-    longest: float,
-    columns: int,
+    inches: float,
 ) -> None:
     """Draw one machine's bars, a gap between the values of M."""
     order = unique(m for m, _, _ in rows)
     places = {row: number + order.index(row[0]) for number, row in enumerate(rows)}
     for bar in bars:
-        _draw_bar(axes, bar, places[bar.m, bar.scheme, bar.layer], longest * columns)
-    axes.set_title(plain(machine, 90 // columns))
-    axes.set(xlim=(0, longest * 1.02), ylim=(max(places.values()) + 0.6, -0.6))
+        _draw_bar(axes, bar, places[bar.m, bar.scheme, bar.layer], inches)
+    axes.set_title(plain(machine, int(10 * inches)))
+    axes.set(xlim=(0, 100 * inches / (inches - _TOTAL)), ylim=(max(places.values()) + 0.6, -0.6))
     axes.set_yticks(list(places.values()), [_row_name(row) for row in places])
-    axes.locator_params(axis="x", nbins=5, integer=True)
+    axes.set_xticks([0, 25, 50, 75, 100], ["0", "", "50 %", "", "100 %"])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
 
 
-def _draw_bar(axes: Axes, bar: Bar, y: int, room: float) -> None:
+def _draw_bar(axes: Axes, bar: Bar, y: int, inches: float) -> None:
+    """Draw a run's bar of 100 %, and the cycles that stand for it."""
+    shares = [100 * cycles / bar.total for cycles in bar.cycles]
     left = 0.0
-    for reason, cycles in zip(STALLS, bar.cycles, strict=True):
-        axes.barh(y, cycles, 0.82, left, color=_COLOURS[reason], edgecolor="white", linewidth=0.4)
-        left += cycles
-    worst = max(range(1, len(STALLS)), key=lambda index: bar.cycles[index])
-    middle = sum(bar.cycles[:worst]) + bar.cycles[worst] / 2
-    share = f"{100 * bar.cycles[worst] / bar.total:.0f} %"
-    for text in (bar.worst, share):
-        if bar.cycles[worst] > 0.0102 * len(text) * room:
+    for reason, share in zip(STALLS, shares, strict=True):
+        axes.barh(y, share, 0.82, left, color=_COLOURS[reason], edgecolor="white", linewidth=0.4)
+        left += share
+    axes.text(102, y, f"{bar.total:.3g}", va="center_baseline", size=6.4, color=style.MUTED)
+    worst = max(range(1, len(STALLS)), key=lambda index: shares[index])
+    middle = sum(shares[:worst]) + shares[worst] / 2
+    for text in (bar.worst, f"{shares[worst]:.0f} %"):
+        if shares[worst] / 100 * (inches - _TOTAL) > _CHARACTER * len(text):
             colour = "white" if STALLS[worst] in ("long_scoreboard", "membar", "mio_throttle") else style.INK
             axes.text(middle, y, text, ha="center", va="center_baseline", size=6.4, color=colour)
             break
