@@ -26,4 +26,6 @@ def run(request: Request, out: Path) -> None:
     work = selection.workload
     metadata = {"arch": selection.gpu.name, "scheme": work.scheme, "m": work.m, "n": work.n, "k": work.k}
     write_trace(events, out, metadata)
-    say(f"wrote {out}: {len(events)} events; open it at ui.perfetto.dev")
+    cycles = max((event.start_cycle + event.duration_cycles for event in events), default=0)
+    issued = sum("sass" in event.args for event in events)
+    say(f"wrote {out}: {issued:,} instructions on one SM in {cycles:,} cycles; open it at ui.perfetto.dev")
