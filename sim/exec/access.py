@@ -19,7 +19,8 @@ SHARED_MASK = 0xFFFFFF
 LINE_SHIFT, SECTOR_SHIFT = 7, 5
 STACK_TOP = 0xFFFDC0  # initial stack pointer: local memory grows down from here
 LOCAL_BYTES = 16384  # of the stack that a thread has here
-L1_SECTORS = 8192  # direct-mapped first-touch filter: 256 KiB of sectors
+SETS_LOG2, WAYS = 11, 4
+L1_SECTORS = WAYS << SETS_LOG2  # what L1 remembers: 256 KiB of sectors
 
 OK, OUT_OF_RANGE_GLOBAL, OUT_OF_RANGE_SHARED, MISALIGNED, OUT_OF_RANGE_LOCAL = range(5)
 KIND_LOAD, KIND_STORE, KIND_MATRIX = 0, 1, 2
@@ -77,14 +78,21 @@ def count_distinct(address, active, size, shift, scratch):
 
 @inner
 def count_misses(scratch, count, tags):
-    """Count the sectors that this CTA has not touched before (direct-mapped tags), and remember them."""
+    """Count the sectors that this CTA has not touched lately (sets of WAYS tags, first in first out); remember them."""
     misses = 0
     for index in range(count):
         sector = scratch[index]
-        place = (sector ^ (sector >> 13)) & (L1_SECTORS - 1)
-        if tags[place] != sector:
-            tags[place] = sector
+        mixed = np.uint64(sector) * np.uint64(0x9E3779B97F4A7C15)  # buffers lie at equal offsets: mix all bits
+        first = WAYS * np.int64(mixed >> np.uint64(64 - SETS_LOG2))
+        known = False
+        for way in range(first, first + WAYS):
+            if tags[way] == sector:
+                known = True
+        if not known:
             misses += 1
+            for way in range(first + WAYS - 1, first, -1):
+                tags[way] = tags[way - 1]
+            tags[first] = sector
     return misses
 
 
@@ -175,6 +183,8 @@ def load_matrices(words, address, slots, modifiers, regs):
     """LDSM: each group of eight lanes gives the rows of one 8x8 matrix of 16-bit elements."""
     matrices = (modifiers & o.MATRICES_MASK) >> o.MATRICES_SHIFT
     number = slots[0, 1]
+    if number == RZ:
+        return
     for matrix in range(matrices):
         for lane in range(LANES):
             if modifiers & o.TRANSPOSE:

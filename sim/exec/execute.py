@@ -13,10 +13,10 @@ from sim.exec import access, state
 from sim.exec.folding import apply_fold, foretold
 from sim.exec.interpreter import BAD_DIVERGENCE, FAULT, GROW, RUNAWAY, run_warp
 from sim.exec.state import AT_BARRIER, AT_HEADER, EXITED, RUNNING, Folder, Memory, Recorder, Registers
-from sim.isa.trace import WarpTrace
 from sim.isa.launch import CtaClass, KernelLaunch
 from sim.isa.opcodes import Op
 from sim.isa.program import Program
+from sim.isa.trace import WarpTrace
 
 MAX_ROWS = 1 << 22  # executed instructions of one warp, folded ones not counted
 

@@ -19,11 +19,11 @@ from sim.exec.reference_integer import MEANINGS
 from sim.exec.reference_memory import ACCESSES, Access, Seen
 from sim.exec.reference_state import LANE, LANES, Array, Group, Slot, Step, Warp
 from sim.exec.state import Memory, build_memory
-from sim.isa.trace import WarpTrace
 from sim.isa import opcodes as o
 from sim.isa.launch import CtaClass, Dim3, KernelLaunch
 from sim.isa.opcodes import Kind, Op
 from sim.isa.program import Program
+from sim.isa.trace import WarpTrace
 
 __all__ = ["Reference", "execute_reference"]
 assert _float
@@ -80,7 +80,8 @@ class Reference:
         ]
         step = Step(warp, int(self.program.modifiers[pc]), slots, active, int(self.program.opcode[pc]))
         self.seen.access = Access()
-        taken = self.perform(step, group)
+        with np.errstate(all="ignore"):  # NaN and infinity are results, not mistakes
+            taken = self.perform(step, group)
         self.rows[warp.number].append(Row(pc, int(active.sum()), taken, self.seen.access))
 
     def perform(self, step: Step, group: Group) -> bool:

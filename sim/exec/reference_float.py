@@ -46,8 +46,7 @@ def rounded(value: Fraction, form: Format, mode: int = NEAREST) -> float:
 
 def fused(a: Array, b: Array, c: Array, form: Format, mode: int = NEAREST) -> Array:
     """Return a * b + c of FP64 arrays that hold FP32 numbers or narrower ones, rounded once to ``form``."""
-    with np.errstate(all="ignore"):
-        simple = a * b + c  # the product is exact: 48 bits
+    simple = a * b + c  # the product is exact: 48 bits
     results = np.empty(simple.shape, np.float64)
     for place in np.ndindex(simple.shape):
         x, y, z, near = float(a[place]), float(b[place]), float(c[place]), float(simple[place])
@@ -73,8 +72,7 @@ def mode_of(step: Step) -> int:
 
 def write_fp32(step: Step, value: Array) -> None:
     """Write FP32 results: NaN becomes the canonical one, .FTZ flushes subnormals, .SAT clamps to [0, 1]."""
-    with np.errstate(over="ignore"):
-        result = value.astype(np.float32)
+    result = value.astype(np.float32)
     if step.modified(o.SATURATE):
         result = np.where(np.isnan(result), np.float32(0), np.clip(result, 0, 1))
         result = np.where(result == 0, np.float32(0), result)
@@ -139,15 +137,14 @@ def special_function(step: Step) -> None:
     """Approximations of the hardware, here correctly rounded; subnormals are zeros, but for TANH."""
     keeps = step.modifiers & 15 == o.MUFU_TANH
     value = (step.fp32(1) if keeps else flushed(step.fp32(1))).astype(np.float64)
-    with np.errstate(all="ignore"):
-        result = {
-            o.MUFU_RCP: lambda x: 1 / x,
-            o.MUFU_EX2: np.exp2,
-            o.MUFU_RSQ: lambda x: 1 / np.sqrt(x),
-            o.MUFU_SQRT: np.sqrt,
-            o.MUFU_LG2: np.log2,
-            o.MUFU_TANH: np.tanh,
-        }[step.modifiers & 15](value).astype(np.float32)
+    result = {
+        o.MUFU_RCP: lambda x: 1 / x,
+        o.MUFU_EX2: np.exp2,
+        o.MUFU_RSQ: lambda x: 1 / np.sqrt(x),
+        o.MUFU_SQRT: np.sqrt,
+        o.MUFU_LG2: np.log2,
+        o.MUFU_TANH: np.tanh,
+    }[step.modifiers & 15](value).astype(np.float32)
     write_fp32(step, result if keeps else flushed(result))
 
 
@@ -215,8 +212,7 @@ def pack(step: Step, value: Array) -> Array:
             (exact.astype(np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16).reshape(value.shape)
         )
     else:
-        with np.errstate(over="ignore"):
-            high = value.astype(np.float16).view(np.uint16)
+        high = value.astype(np.float16).view(np.uint16)
     result = np.where(np.isnan(value), np.uint16(0x7FFF), high).astype(np.uint16)
     return np.ascontiguousarray(result).view(np.uint32).reshape(LANES)
 
@@ -268,8 +264,7 @@ def half_set(step: Step) -> None:
 @meaning(Op.HADD2_F32)
 def half_add_to_fp32(step: Step) -> None:
     """Add the low halves in FP32."""
-    with np.errstate(all="ignore"):
-        write_fp32(step, pairs(step, 1)[:, 0] + pairs(step, 2)[:, 0])
+    write_fp32(step, pairs(step, 1)[:, 0] + pairs(step, 2)[:, 0])
 
 
 @meaning(Op.F2FP)

@@ -140,7 +140,7 @@ def _matrices(step: Step, at: int, seen: Seen) -> tuple[int, Array]:
 
 def _ldsm(step: Step, seen: Seen) -> None:
     count, index = _matrices(step, 1, seen)
-    for matrix in range(count):
+    for matrix in range(count if step.slots[0].value != o.RZ else 0):
         rows = step.warp.memory.shared[index[8 * matrix : 8 * matrix + 8]].view(np.uint16)
         rows = rows.T if step.modified(o.TRANSPOSE) else rows
         step.write_register(
@@ -209,9 +209,8 @@ def _read_modify_write(step: Step, memory: Array, index: Array, data_at: int, re
 
 def _combined(step: Step, code: int, old: np.uint32, value: np.uint32, swap: np.uint32) -> np.uint32 | int:
     if code == o.ADD and step.modified(o.FLOAT):
-        with np.errstate(all="ignore"):
-            a, b = flushed(np.array([old, value]).view(np.float32))
-            return np.uint32(np.float32(a + b).view(np.uint32))
+        a, b = flushed(np.array([old, value]).view(np.float32))
+        return np.uint32(np.float32(a + b).view(np.uint32))
     signed = not step.modified(o.UNSIGNED)
     a, b = (int(old.view(np.int32)), int(value.view(np.int32))) if signed else (int(old), int(value))
     result = {
@@ -279,8 +278,7 @@ def multiply_matrices(step: Step) -> None:
     accumulate_half = not integers and bool(step.modifiers & 1)
     c = _accumulator(step, accumulate_half, np.int32 if integers else np.float32)
     for inner in range(a.shape[1]):
-        with np.errstate(all="ignore"):
-            c = c + a[:, inner : inner + 1] * b[inner]
+        c = c + a[:, inner : inner + 1] * b[inner]
     _write_accumulator(step, c, accumulate_half)
 
 

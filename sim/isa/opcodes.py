@@ -33,6 +33,7 @@ class Op(IntEnum):
     IDP = 25
     REDUX = 26
     BMOV = 27
+    MARKER = 28  # PMTRIG: marks a hypothetical operation for an extension
     S2R = 21
     R2UR = 22
     LDC = 23
@@ -83,7 +84,6 @@ class Op(IntEnum):
     BAR = 86
     CALL = 88
     RET = 89
-    MARKER = 87  # PMTRIG: marks a hypothetical operation for an extension
 
 
 class Kind(IntEnum):
