@@ -7,6 +7,7 @@ import datetime
 import json
 import platform
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,13 @@ SUFFIX = ".jsonl"
 
 
 def durations(clocks: np.ndarray[Any, Any], ctas: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return each CTA's cycles from its first warp's begin to its last warp's end."""
+    """Return the cycles of each CTA that ran, from its first warp's begin to its last warp's end."""
     pairs = clocks.view(np.int64).reshape(ctas, -1, 2)
     begin, end = pairs[..., 0], pairs[..., 1]
     ran = begin != UNWRITTEN
     first = np.where(ran, begin, np.iinfo(np.int64).max).min(axis=1)
     last = np.where(ran, end, np.iinfo(np.int64).min).max(axis=1)
-    result: np.ndarray[Any, np.dtype[np.int64]] = last - first
+    result: np.ndarray[Any, np.dtype[np.int64]] = (last - first)[ran.any(axis=1)]
     return result
 
 
@@ -61,16 +62,46 @@ class Runner:
         self.device.synchronize()
 
     def cycles(self, launch: KernelLaunch, repeats: int = REPEATS, cold: bool = False) -> list[float]:
-        """Return the mean cycles of a CTA for each of ``repeats`` runs, after one that warms up."""
-        arrays = self.place(launch)
+        """Return the mean cycles of the CTAs for each of ``repeats`` runs, after one that warms up."""
         found = []
         for _ in range(repeats + 1):
             if cold:
                 self.flush()
-            self.device.poison(arrays["clocks"])
-            self.device.run(launch, addresses(arrays))
+            arrays = self.run(launch)
             found.append(float(durations(arrays["clocks"].get(), launch.ctas).mean()))
         return found[1:]
+
+    def least(self, launch: KernelLaunch, repeats: int = REPEATS, cold: bool = False) -> float:
+        """Return the least of several runs' cycles."""
+        return min(self.cycles(launch, repeats, cold))
+
+    def run(self, launch: KernelLaunch) -> dict[str, Any]:
+        """Run once on poisoned clocks; return the device arrays."""
+        arrays = self.place(launch)
+        self.device.poison(arrays["clocks"])
+        self.device.run(launch, addresses(arrays))
+        return arrays
+
+    def time_us(self, launch: KernelLaunch, repeats: int = 5) -> float:
+        """Return the least time of a launch between two events."""
+        arrays = self.place(launch)
+        self.device.kernel(launch)
+        cuda, stream = self.device.cupy.cuda, self.device.stream
+        found = []
+        for _ in range(repeats + 1):
+            before, after = cuda.Event(), cuda.Event()
+            with stream:
+                before.record(stream)
+                self.device.enqueue(launch, addresses(arrays))
+                after.record(stream)
+            self.device.synchronize()
+            found.append(1e3 * float(cuda.get_elapsed_time(before, after)))
+        return min(found[1:])
+
+    @cached_property
+    def clock_mhz(self) -> float:
+        """The SM clock after a warm-up."""
+        return clock_mhz(self)
 
 
 def measure(benchmark: Benchmark, runner: Runner) -> Iterator[Row]:
@@ -169,6 +200,6 @@ def clock_mhz(runner: Runner) -> float:
 def collect(names: Sequence[str], device: Device) -> tuple[list[Row], dict[str, Any]]:
     """Run benchmarks on a device; an error ends the run."""
     runner = Runner(device)
-    about = {**provenance(device), "clock_mhz": round(clock_mhz(runner), 1)}
+    about = {**provenance(device), "clock_mhz": round(runner.clock_mhz, 1)}
     rows = [row for name in names for row in measure(get_benchmark(name), runner)]
     return rows, about

@@ -185,7 +185,9 @@ def _points() -> Iterator[Point]:
             yield _point("copy_few", params, PATTERNS[4, 4], warps, UNROLL * warps, np.uint32(lanes))
 
 
-def _point(kernel: str, params: dict[str, int], offsets: list[int], warps: int, count: int, *more: np.uint32) -> Point:
+def _point(
+    kernel: str, params: dict[str, int], offsets: list[int], warps: int, count: int, *more: np.uint32
+) -> Point:
     return Point(
         kernel=kernel,
         count=count,

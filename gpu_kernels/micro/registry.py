@@ -10,6 +10,7 @@ from pathlib import Path
 from gpu_kernels.micro.benchmark import Benchmark
 from sim.errors import unknown
 
+
 @cache
 def benchmarks() -> dict[str, Benchmark]:
     """Return every benchmark by its name."""

@@ -119,7 +119,9 @@ def _with_mma(partner: str, per_mma: int) -> str:
     )
     other = f"REPEAT(h, {per_mma}) {_statement(BY_NAME[partner], f'(g * {per_mma} + h) % 8')}"
     text = _loop(f"mma_{partner}{per_mma}", f"REPEAT(g, 8) {{ {mma} {other} }}", accumulators)
-    return text.replace("END(total)", "REPEAT(k, 8) REPEAT(i, 4) total ^= __float_as_uint(acc[k][i]);\n  END(total)")
+    return text.replace(
+        "END(total)", "REPEAT(k, 8) REPEAT(i, 4) total ^= __float_as_uint(acc[k][i]);\n  END(total)"
+    )
 
 
 def _source() -> Iterator[str]:
@@ -186,7 +188,9 @@ def _feeds() -> Iterator[Feed]:
         yield Feed(f"sm.pipes.{pipe}.interval_cycles", _interval(name), digits=2)
         if pipe != "half":  # the compiler alternates HFMA2 and HFMA2.MMA, whose crossing takes longer
             yield Feed(f"sm.pipes.{pipe}.latency_cycles", _latency(name), whole=True)
-    yield Feed("sm.load_store.shuffle_interval_cycles", lambda table: marginal(table, "shfl") / SUB_CORES, digits=2)
+    yield Feed(
+        "sm.load_store.shuffle_interval_cycles", lambda table: marginal(table, "shfl") / SUB_CORES, digits=2
+    )
 
 
 BENCHMARK = Benchmark(

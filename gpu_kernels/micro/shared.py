@@ -169,7 +169,14 @@ def _points() -> Iterator[Point]:
         waves, offsets = next(iter(_patterns(kernel).items()))
         params = {"wavefronts": waves, "warps": ALL_WARPS, "subcores": 1}
         yield Point(
-            kernel, UNROLL * ALL_WARPS / 4, ALL_WARPS, 1, 1, params, (words("offsets", offsets),), SHARED_BYTES
+            kernel,
+            UNROLL * ALL_WARPS / 4,
+            ALL_WARPS,
+            1,
+            1,
+            params,
+            (words("offsets", offsets),),
+            SHARED_BYTES,
         )
 
 
