@@ -175,17 +175,17 @@ class SmTimer:
         return timing
 
 
-def run_launch(launch: KernelLaunch, gpu: GpuSpec) -> ChipRun:
-    """Simulate a launch; the clock follows the load on the tensor cores."""
+def run_launch(launch: KernelLaunch, gpu: GpuSpec, clock_mhz: float | None = None) -> ChipRun:
+    """Simulate a launch; the clock follows the load on the tensor cores, unless ``clock_mhz`` fixes it."""
     classes = trace_launch(launch)
     fits = occupancy(launch, gpu)
     dram = _dram(launch, gpu, classes, fits.ctas_per_sm * gpu.sm.count)
     timer = SmTimer(gpu)
-    clock = gpu.sm.max_clock_mhz
+    clock = gpu.sm.max_clock_mhz if clock_mhz is None else clock_mhz
     device = _device(launch, gpu, classes, fits, dram, timer, clock)
     fixed_us = gpu.launch.graph_node_us + gpu.launch.ramp_us
     duty = tensor_duty(classes, gpu, (fixed_us + device.duration_ns / 1e3) * clock)
-    settled = sustained_clock(gpu, duty)
+    settled = sustained_clock(gpu, duty) if clock_mhz is None else clock_mhz
     if settled != clock:
         device = _device(launch, gpu, classes, fits, dram, timer, settled)
     return ChipRun(launch, classes, fits, dram, device, settled, fixed_us, gpu.sm.count, timer)
