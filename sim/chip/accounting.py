@@ -15,6 +15,7 @@ from sim.isa.trace import WarpTrace
 from sim.isa.units import Unit
 from sim.results import STALLS, SharedAccess
 from sim.sm.banks import bank_words, ideal_wavefronts, wavefronts
+from sim.sm.layout import STALL_NAMES
 
 F64 = npt.NDArray[np.float64]
 SHARED_UNITS = {
@@ -142,9 +143,8 @@ def stalls(run: ChipRun) -> dict[str, float]:
     issued = 0.0
     for traced in run.classes:
         weight = traced.cta_class.count * float(traced.trace.repeats().sum())
-        timing = run.timer.time(traced, run.resident)
-        at = int(np.argmin(np.abs(timing.latencies - run.latency_cycles)))
-        for name, value in zip(timing.stall_names, timing.stalls[at], strict=True):
+        shares = run.timer.curve(traced, run.resident).nearest(run.latency_cycles).stalls
+        for name, value in zip(STALL_NAMES, shares, strict=True):
             total[name] += weight * float(value)
         issued += weight
     return {name: value / issued for name, value in total.items()}

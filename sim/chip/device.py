@@ -34,7 +34,7 @@ class CtaWork:
     dram_bytes: float  # per CTA, mean over the launch
     l2_bytes: float
     dram_share: float
-    bulk_share: float  # of the bytes: those of the second phase; the rest moves in the third
+    bulk_share: Callable[[int], float]  # of the bytes: those of the second phase; the rest moves in the third
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class _Cohort:
 
     def demand(self) -> Demand:
         """Return what the cohort asks while it works through its current phase."""
-        phase, bulk = self.phase, self.work.bulk_share
+        phase, bulk = self.phase, self.work.bulk_share(self.resident)
         ctas = self.sms * self.resident * (0.0, bulk, 1.0 - bulk)[phase]
         return Demand(
             lambda latency: self.work.phases_ns(self.resident, latency)[phase],

@@ -15,6 +15,7 @@ import numpy as np
 from sim.arch.spec import GpuSpec
 
 LIMIT_NS = 1e9  # a latency no cohort can want
+ROUNDING = 1 + 1e-9  # asking for exactly a level's rate is not asking for more
 SHORTEST_NS = 1e-3  # of a phase: the chip's clock ticks in picoseconds
 
 
@@ -69,8 +70,7 @@ class MemorySystem:
         queue_ns = self._queue(demands, dram_ns)
         latencies = tuple(self._latency(demand, dram_ns, queue_ns) for demand in demands)
         durations = tuple(
-            max(demand.duration_ns(latency), self._port_ns(demand), SHORTEST_NS)
-            for demand, latency in zip(demands, latencies, strict=True)
+            self._duration(demand, latency) for demand, latency in zip(demands, latencies, strict=True)
         )
         return Balance(
             durations,
@@ -82,30 +82,32 @@ class MemorySystem:
     def _latency(self, demand: Demand, dram_ns: float, queue_ns: float) -> float:
         return self.l2_latency_ns + queue_ns + demand.dram_share * dram_ns
 
-    def _port_ns(self, demand: Demand) -> float:
-        """Return the least time in which the cohort's SMs can take in their bytes."""
-        return demand.l2_bytes / (self.port_bytes_per_ns * demand.sms) if demand.sms else 0.0
+    def _duration(self, demand: Demand, latency_ns: float) -> float:
+        """Return how long a cohort takes; work that does not wait for memory is still held to each level's rate."""
+        ports = self.port_bytes_per_ns * demand.sms
+        return max(
+            demand.duration_ns(latency_ns),
+            demand.l2_bytes / ports if ports else 0.0,
+            demand.l2_bytes / self.l2_bytes_per_ns,
+            demand.dram_bytes / self.dram_bytes_per_ns,
+            SHORTEST_NS,
+        )
+
+    def _asked(self, demands: Sequence[Demand], dram_ns: float, queue_ns: float, level: str) -> float:
+        """Return the bytes per ns asked of a level at these delays."""
+        return sum(
+            getattr(d, level) / self._duration(d, self._latency(d, dram_ns, queue_ns)) for d in demands
+        )
 
     def _queue(self, demands: Sequence[Demand], dram_ns: float) -> float:
         """Return the L2 queueing delay at which its bandwidth is met; zero while it is not asked for."""
-
-        def excess(queue_ns: float) -> float:
-            rates = (
-                d.l2_bytes / max(d.duration_ns(self._latency(d, dram_ns, queue_ns)), SHORTEST_NS)
-                for d in demands
-            )
-            return sum(rates) - self.l2_bytes_per_ns
-
-        return self._solve(excess, 0.0)
+        limit = self.l2_bytes_per_ns * ROUNDING
+        return self._solve(lambda queue: self._asked(demands, dram_ns, queue, "l2_bytes") - limit, 0.0)
 
     def _dram_excess(self, demands: Sequence[Demand], dram_ns: float) -> float:
         """Return bytes per ns asked beyond what DRAM gives at the load that has this latency."""
-        queue_ns = self._queue(demands, dram_ns)
-        asked = sum(
-            d.dram_bytes / max(d.duration_ns(self._latency(d, dram_ns, queue_ns)), SHORTEST_NS)
-            for d in demands
-        )
-        return asked - self._load_at(dram_ns) * self.dram_bytes_per_ns
+        asked = self._asked(demands, dram_ns, self._queue(demands, dram_ns), "dram_bytes")
+        return asked - self._load_at(dram_ns) * self.dram_bytes_per_ns * ROUNDING
 
     def _load_at(self, latency_ns: float) -> float:
         """Invert the curve of loaded latency: full load from its last point on."""

@@ -7,7 +7,7 @@ import json
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from sim.exec.execute import execute
 from sim.exec.probe import first_touches
 from sim.isa.launch import CtaClass, KernelLaunch
 from sim.isa.trace import WarpTrace
-from sim.sm.model import MOST_ITERATIONS, CtaTiming, time_cta
+from sim.sm.model import MOST_ITERATIONS, CtaTimer, Point
 
 F64 = npt.NDArray[np.float64]
 TRACES_KEPT = 256
@@ -121,13 +121,13 @@ def launch_identity(launch: KernelLaunch) -> Hashable:
 
 
 def _trace_classes(launch: KernelLaunch) -> tuple[TracedClass, ...]:
-    traced = []
-    for cta_class in launch.classes:
-        trace = execute(launch, cta_class).trace
-        traced.append(
-            TracedClass(cta_class, trace, _signature(trace), cta_traffic(trace, len(launch.buffers)))
-        )
-    return tuple(traced)
+    buffers = len(launch.buffers)
+    return tuple(traced_class(execute(launch, each).trace, each, buffers) for each in launch.classes)
+
+
+def traced_class(trace: WarpTrace, cta_class: CtaClass, buffers: int) -> TracedClass:
+    """Put a trace together with what the chip needs to know of it."""
+    return TracedClass(cta_class, trace, _signature(trace), cta_traffic(trace, buffers))
 
 
 def _signature(trace: WarpTrace) -> str:
@@ -166,13 +166,46 @@ class SmTimer:
         )
         self._gpu, self._identity = gpu, json.dumps([numbers, l2], sort_keys=True)
 
-    def time(self, traced: TracedClass, resident: int) -> CtaTiming:
-        """Time ``resident`` CTAs of a class together on one SM, at several loaded latencies."""
+    def curve(self, traced: TracedClass, resident: int) -> LatencyCurve:
+        """Return the time of ``resident`` CTAs of a class together on one SM, against loaded latency."""
         key = (traced.signature, self._identity, resident)
-        timing = _TIMINGS.get(key, lambda: time_cta(traced.trace, self._gpu, resident))
+        timer = _TIMINGS.get(key, lambda: CtaTimer(traced.trace, self._gpu, resident))
         if _one_loop_per_warp(traced.trace):
-            return replace(timing, iterations=int(traced.trace.loops[0, 2]) + 1)
-        return timing
+            return LatencyCurve(timer, int(traced.trace.loops[0, 2]) + 1)
+        return LatencyCurve(timer, timer.iterations)
+
+
+class LatencyCurve:
+    """The phases of a CTA against latency: linear between timed points, and beyond the last as between the last two.
+
+    Phases: until the CTA first asks memory, until the bulk of what it asked is there, until its end.
+    """
+
+    def __init__(self, timer: CtaTimer, iterations: int) -> None:
+        self.bulk_share = timer.bulk_share
+        self._timer, self._iterations = timer, iterations
+
+    def phases(self, latency: float) -> tuple[float, float, float]:
+        """Return the cycles of each phase at a mean loaded latency; below the first point nothing is gained."""
+        x = self._timer.latencies
+        if latency <= x[0]:
+            return self._phases(0)
+        right = min(bisect_left(x, latency), len(x) - 1)
+        weight = (latency - x[right - 1]) / (x[right] - x[right - 1])
+        low, high = self._phases(right - 1), self._phases(right)
+        lead, stream, tail = (a + weight * max(0.0, b - a) for a, b in zip(low, high, strict=True))
+        return lead, stream, tail
+
+    def _phases(self, index: int) -> tuple[float, float, float]:
+        point = self._timer.point(index)
+        total = point.prologue + self._iterations * point.iteration + point.epilogue
+        tail = min(point.tail, total - point.lead)
+        return point.lead, total - point.lead - tail, tail
+
+    def nearest(self, latency: float) -> Point:
+        """Return what was timed at the latency nearest to ``latency``."""
+        x = self._timer.latencies
+        return self._timer.point(min(range(len(x)), key=lambda index: abs(x[index] - latency)))
 
 
 def run_launch(launch: KernelLaunch, gpu: GpuSpec, clock_mhz: float | None = None) -> ChipRun:
@@ -219,12 +252,15 @@ def _device(
 def _work(
     traced: TracedClass, launch: KernelLaunch, dram: DramTraffic, timer: SmTimer, ns_per_cycle: float
 ) -> CtaWork:
-    curves: dict[int, PhaseCurves] = {}
+    curves: dict[int, LatencyCurve] = {}
+
+    def curve(resident: int) -> LatencyCurve:
+        if resident not in curves:
+            curves[resident] = timer.curve(traced, resident)
+        return curves[resident]
 
     def phases_ns(resident: int, latency_ns: float) -> tuple[float, float, float]:
-        if resident not in curves:
-            curves[resident] = PhaseCurves(timer.time(traced, resident))
-        lead, stream, tail = curves[resident].at(latency_ns / ns_per_cycle)
+        lead, stream, tail = curve(resident).phases(latency_ns / ns_per_cycle)
         return lead * ns_per_cycle, stream * ns_per_cycle, tail * ns_per_cycle
 
     return CtaWork(
@@ -234,39 +270,8 @@ def _work(
         (dram.read_bytes + dram.write_bytes) / launch.ctas,
         traced.traffic.total,
         dram.share,
-        timer.time(traced, 1).bulk_share,
+        lambda resident: curve(resident).bulk_share,
     )
-
-
-class Curve:
-    """Cycles against latency: linear between the points timed, and beyond the last as between the last two."""
-
-    def __init__(self, latencies: F64, cycles: F64) -> None:
-        self._x, self._y = latencies.tolist(), np.maximum.accumulate(cycles).tolist()
-
-    def at(self, latency: float) -> float:
-        """Return the cycles at a latency; below the first point the CTA is taken to gain nothing."""
-        x, y = self._x, self._y
-        if latency <= x[0]:
-            return float(y[0])
-        right = min(bisect_left(x, latency), len(x) - 1)
-        slope = (y[right] - y[right - 1]) / (x[right] - x[right - 1])
-        return float(y[right] + slope * (latency - x[right]))
-
-
-class PhaseCurves:
-    """The three phases of a CTA (until it first asks memory, until the last answer, until its end) against latency."""
-
-    def __init__(self, timing: CtaTiming) -> None:
-        lead = timing.lead_cycles.mean()
-        tail = np.minimum(timing.tail_cycles, timing.total_cycles - lead)
-        self._lead = float(lead)
-        self._stream = Curve(timing.latencies, timing.total_cycles - lead - tail)
-        self._tail = Curve(timing.latencies, tail)
-
-    def at(self, latency: float) -> tuple[float, float, float]:
-        """Return the cycles of each phase at a mean loaded latency."""
-        return self._lead, self._stream.at(latency), self._tail.at(latency)
 
 
 def tensor_duty(classes: tuple[TracedClass, ...], gpu: GpuSpec, cycles: float) -> float:

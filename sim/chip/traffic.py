@@ -19,7 +19,7 @@ from sim.isa.units import Unit
 
 F64 = npt.NDArray[np.float64]
 SECTOR_BYTES = 32
-PROBED_WAVES = 4  # the pattern of later waves is that of the last probed one
+PROBED_WAVES = 2  # the pattern of later waves is that of the last probed one
 RESIDENT_ROLES = ("activations", "output", "workspace")  # stay in L2 from launch to launch; weights rotate
 RESIDENT_SHARE = 0.5  # of L2, beyond which nothing is taken to stay
 

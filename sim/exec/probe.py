@@ -13,7 +13,7 @@ from sim.exec.interpreter import GROW, run_warp
 from sim.isa.launch import CtaClass, Dim3, KernelLaunch
 from sim.isa.units import Unit
 
-PROBE_ROWS = 1 << 12
+PROBE_ROWS = 1 << 9  # instructions of warp 0 within which a kernel has begun to load all that it shares
 
 
 def first_touches(launch: KernelLaunch, ctas: Sequence[Dim3]) -> npt.NDArray[np.int64]:
@@ -32,7 +32,7 @@ def first_touches(launch: KernelLaunch, ctas: Sequence[Dim3]) -> npt.NDArray[np.
     for index, cta in enumerate(ctas):
         recorder.count[:] = 0
         registers = state.build_registers(launch, cta)
-        status = run_warp(0, *columns, registers, memory, recorder, folder, scratch, fault)  # type: ignore[call-arg]
+        status = run_warp(0, *columns, registers, memory, recorder, folder, scratch, fault)  # type: ignore[call-arg, no-untyped-call]
         if status == GROW:
             continue  # a long way to the first barrier: what was seen so far will do
         _note(touches[index], recorder, loads)

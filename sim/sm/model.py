@@ -30,9 +30,7 @@ LATENCY_POINTS = 7
 LATENCY_SPAN = 64  # the slowest point is so many times the unloaded latency: there only round trips count
 SEEDS = (0, 1)
 STAGGER_CYCLES = (61, 158)  # between the starts of co-resident CTAs, one per seed in turn
-LEAST_BULK = Fraction(
-    1, 2
-)  # of what a CTA asks of memory before it first writes; with less, all counts as bulk
+LEAST_BULK = Fraction(1, 2)  # of what a CTA asks before it first writes; with less, all of it counts as bulk
 ROWS_PER_RUN = 12_000  # warp instructions that the replayed iterations of one CTA may hold
 MOST_ITERATIONS = 91  # loops that run more often are all timed alike
 SHORT = Fraction(1, 3)  # of them, in the run that the slope is taken against
@@ -82,6 +80,87 @@ def default_latencies(gpu: GpuSpec) -> tuple[float, ...]:
     return tuple(float(round(v)) for v in np.geomspace(first, first * LATENCY_SPAN, LATENCY_POINTS))
 
 
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Time at one memory latency, mean over seeds; cycles, named as in ``CtaTiming``."""
+
+    prologue: float
+    iteration: float
+    epilogue: float
+    lead: float
+    tail: float
+    spread: float
+    stalls: F64
+
+
+class CtaTimer:
+    """Times ``resident`` co-resident CTAs of one class, each memory latency when it is first asked for."""
+
+    def __init__(
+        self,
+        trace: WarpTrace,
+        gpu: GpuSpec,
+        resident: int,
+        seeds: Sequence[int] = SEEDS,
+        latencies: Sequence[float] | None = None,
+    ) -> None:
+        self.resident = resident
+        self.latencies = default_latencies(gpu) if latencies is None else tuple(latencies)
+        self._gpu, self._seeds = gpu, seeds
+        self._columns = resolve(trace, gpu)
+        self._plan = plan_replays(self._columns)
+        self._bulk, asked = bulk_sectors(self._columns, self._plan)
+        self.bulk_share = self._bulk / asked if asked else 1.0
+        self._points: dict[int, Point] = {}
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of the dominant loop."""
+        return self._plan.iterations
+
+    def point(self, index: int) -> Point:
+        """Return the timing at ``latencies[index]``."""
+        if index not in self._points:
+            self._points[index] = self._time(self.latencies[index])
+        return self._points[index]
+
+    def _time(self, latency: float) -> Point:
+        parts, quiet, stalls = [], [], []
+        for j, seed in enumerate(self._seeds):
+            stagger = STAGGER_CYCLES[j % len(STAGGER_CYCLES)]
+            drive = drive_for(self._gpu, self._plan, latency, self.resident, seed, stagger)
+            run = replay(self._columns, drive._replace(bulk_sectors=self._bulk), self._plan.replays)
+            short = run if self._plan.complete else replay(self._columns, drive, self._plan.short)
+            parts.append(_parts(self._plan, run, short))
+            quiet.append(_quiet(run))
+            stalls.append(run.stalls / run.stalls[y.ISSUED])
+        totals = [before + self._plan.iterations * each + after for before, each, after in parts]
+        prologue, iteration, epilogue = np.mean(parts, axis=0).tolist()
+        lead, tail = np.mean(quiet, axis=0).tolist()
+        spread = (max(totals) - min(totals)) / 2
+        return Point(prologue, iteration, epilogue, lead, tail, spread, np.mean(stalls, axis=0))
+
+    def timing(self, trace: WarpTrace) -> CtaTiming:
+        """Return the timing at all latencies."""
+        points = [self.point(index) for index in range(len(self.latencies))]
+        return CtaTiming(
+            resident=self.resident,
+            iterations=self.iterations,
+            latencies=np.array(self.latencies, np.float64),
+            prologue_cycles=np.array([point.prologue for point in points]),
+            iteration_cycles=np.array([point.iteration for point in points]),
+            epilogue_cycles=np.array([point.epilogue for point in points]),
+            lead_cycles=np.array([point.lead for point in points]),
+            tail_cycles=np.array([point.tail for point in points]),
+            bulk_share=self.bulk_share,
+            spread_cycles=np.array([point.spread for point in points]),
+            busy=busy_cycles(self._columns, trace.repeats()),
+            busy_per_iteration=busy_cycles(self._columns, self._plan.in_dominant),
+            instructions=int(trace.repeats().sum()),
+            stalls=np.stack([point.stalls for point in points]),
+        )
+
+
 def time_cta(
     trace: WarpTrace,
     gpu: GpuSpec,
@@ -90,40 +169,7 @@ def time_cta(
     latencies: Sequence[float] | None = None,
 ) -> CtaTiming:
     """Time ``resident`` co-resident CTAs of one class against memory latency."""
-    columns = resolve(trace, gpu)
-    plan = plan_replays(columns)
-    bulk, asked = bulk_sectors(columns, plan)
-    points = np.array(default_latencies(gpu) if latencies is None else latencies, np.float64)
-    parts = np.zeros((len(points), len(seeds), 3))
-    quiet = np.zeros((len(points), len(seeds), 2))
-    stalls = np.zeros((len(points), len(y.STALL_NAMES)))
-    for i, latency in enumerate(points):
-        for j, seed in enumerate(seeds):
-            drive = drive_for(gpu, plan, latency, resident, seed, STAGGER_CYCLES[j % len(STAGGER_CYCLES)])
-            run = replay(columns, drive._replace(bulk_sectors=bulk), plan.replays)
-            short = run if plan.complete else replay(columns, drive, plan.short)
-            parts[i, j] = _parts(plan, run, short)
-            quiet[i, j] = _quiet(run)
-            stalls[i] += run.stalls / run.stalls[y.ISSUED] / len(seeds)
-    totals = parts[..., 0] + plan.iterations * parts[..., 1] + parts[..., 2]
-    prologue, iteration, epilogue = parts.mean(axis=1).T
-    lead, tail = quiet.mean(axis=1).T
-    return CtaTiming(
-        resident=resident,
-        iterations=plan.iterations,
-        latencies=points,
-        prologue_cycles=prologue,
-        iteration_cycles=iteration,
-        epilogue_cycles=epilogue,
-        lead_cycles=lead,
-        tail_cycles=tail,
-        bulk_share=bulk / asked if asked else 1.0,
-        spread_cycles=np.ptp(totals, axis=1) / 2,
-        busy=busy_cycles(columns, trace.repeats()),
-        busy_per_iteration=busy_cycles(columns, plan.in_dominant),
-        instructions=int(trace.repeats().sum()),
-        stalls=stalls,
-    )
+    return CtaTimer(trace, gpu, resident, seeds, latencies).timing(trace)
 
 
 # ---------------------------------------------------------------- which iterations to replay
