@@ -15,6 +15,8 @@ import numpy as np
 from gpu_kernels.micro.programs.store import load_program
 from sim.errors import unknown
 from sim.isa.launch import Buffer, BufferRef, CtaClass, KernelLaunch
+from sim.isa.opcodes import Op
+from sim.isa.program import Program
 
 if TYPE_CHECKING:
     from gpu_kernels.micro.collect import Runner
@@ -25,6 +27,7 @@ TARGET = "sm_90a"
 LANES = 32
 CLOCK_BYTES = 16  # of a warp: begin and end
 SINK_BYTES = 4 * 1024
+INSTRUCTION_BYTES = 16
 CYCLES = "cycles"
 
 
@@ -152,6 +155,24 @@ def launch(benchmark: Benchmark, point: Point, trips: int, target: str = TARGET)
         classes=(CtaClass((0, 0, 0), point.ctas),),
         label=f"{benchmark.name} {point.name} trips={trips}",
     )
+
+
+def loop_of(program: Program) -> range:
+    """Return the instructions of the measured loop: from the target of the last back edge to that edge."""
+    branches = [
+        pc for pc in range(len(program)) if program.opcode[pc] == Op.BRA and _target(program, pc) < pc
+    ]
+    return range(_target(program, branches[-1]), branches[-1] + 1)
+
+
+def _target(program: Program, pc: int) -> int:
+    return int(program.operands[pc, 1, 1]) // INSTRUCTION_BYTES
+
+
+def scheduled_cycles(benchmark: str, kernel: str) -> int:
+    """Return the sum of the stall counts that the compiler wrote into one trip of a kernel's loop."""
+    program = load_program(benchmark, kernel, TARGET)
+    return int(program.stall[list(loop_of(program))].sum())
 
 
 def words(name: str, values: Iterable[int]) -> Buffer:

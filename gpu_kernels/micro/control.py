@@ -6,15 +6,23 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from gpu_kernels.micro.benchmark import TARGET, Benchmark, Feed, Point, Table
+from gpu_kernels.micro.benchmark import (
+    TARGET,
+    Benchmark,
+    Feed,
+    Point,
+    Table,
+    loop_of,
+    scheduled_cycles,
+)
 from gpu_kernels.micro.programs.store import load_program
 from sim.isa.launch import Buffer
-from sim.isa.opcodes import Op
-from sim.isa.program import Program
+from sim.isa.units import Unit
 
 BARRIER_WARPS = (1, 2, 4, 8, 16)
 TINY_BODIES = (1, 2, 4, 8)
 RING_WORDS = 64
+FENCES = 4  # of a trip
 MULTIPLY_CYCLES = 4  # IMAD to a dependent instruction, as the compiler schedules it
 SOURCE = r"""
 __constant__ u32 ring[64] = {RING};
@@ -172,19 +180,17 @@ def special_cycles(table: Table) -> float:
 
 def taken_branch_cycles(table: Table) -> float:
     """Return what a trip of a tiny loop takes beyond the stall counts that the compiler wrote."""
-    extra = [table.value(f"tiny_{body}") - _stall_counts(f"tiny_{body}") for body in TINY_BODIES]
+    extra = [
+        table.value(f"tiny_{body}") - scheduled_cycles("control", f"tiny_{body}") for body in TINY_BODIES
+    ]
     return max(0.0, sum(extra) / len(extra))
 
 
-def _stall_counts(kernel: str) -> int:
-    """Return the sum of stall counts from the loop's first instruction to its back edge."""
-    program = load_program("control", kernel, TARGET)
-    (end,) = [pc for pc in range(len(program)) if program.opcode[pc] == Op.BRA and _target(program, pc) < pc]
-    return int(program.stall[_target(program, end) : end + 1].sum())
-
-
-def _target(program: Program, pc: int) -> int:
-    return int(program.operands[pc, 1, 1]) // 16
+def fence_cycles(table: Table) -> float:
+    """Return a fence's own time: without what the instructions around it wait for each other."""
+    program = load_program("control", "fence", TARGET)
+    others = [pc for pc in loop_of(program) if program.unit[pc] != Unit.MEMBAR]
+    return table.value("fence") - float(program.stall[others].sum()) / FENCES
 
 
 def _at(kernel: str, **params: int) -> Callable[[Table], float]:
@@ -199,7 +205,7 @@ BENCHMARK = Benchmark(
     feeds=(
         Feed("sm.control.barrier_release_cycles", _at("barrier", warps=4), whole=True),
         Feed("sm.load_store.constant_load_latency_cycles", _at("constant_chain"), whole=True),
-        Feed("sm.control.membar_latency_cycles", _at("fence"), whole=True),
+        Feed("sm.control.membar_latency_cycles", fence_cycles, whole=True),
         Feed("sm.control.taken_branch_cycles", taken_branch_cycles, whole=True),
         Feed("sm.pipes.special.latency_cycles", special_cycles, whole=True),
     ),

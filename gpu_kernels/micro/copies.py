@@ -5,15 +5,30 @@ Data lies in L2 (cp.async.cg passes L1 by). Every warp copies its own region.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
-from gpu_kernels.micro.benchmark import LANES, Benchmark, Feed, Point, Table, words
+from gpu_kernels.micro.benchmark import (
+    LANES,
+    TARGET,
+    Benchmark,
+    Feed,
+    Point,
+    Table,
+    loop_of,
+    scheduled_cycles,
+    words,
+)
+from gpu_kernels.micro.programs.store import load_program
 from gpu_kernels.micro.shared import strided
 from sim.isa.launch import Buffer
+from sim.isa.program import Program
+from sim.isa.units import NO_COUNTER, Unit
 
 UNROLL = 16
+HIDDEN_MARGIN = 2.0  # cycles by which a release must show beyond what its loop does meanwhile
+WAITS = 8  # copies of a trip that are each waited for
 LINE = 128
 REGION = 64 * 1024  # bytes of global memory that one warp reads, again and again
 WARPS = (1, 2, 4, 8, 16)
@@ -182,7 +197,7 @@ def _points() -> Iterator[Point]:
         yield _point("store_release", {"warps": warps}, PATTERNS[4, 4], warps, 1, *more)
         for lanes in (8, 16):
             params = {"lanes": lanes, "warps": warps}
-            yield _point("copy_few", params, PATTERNS[4, 4], warps, UNROLL * warps, np.uint32(lanes))
+            yield _point("copy_few", params, PATTERNS[1, 1], warps, UNROLL * warps, np.uint32(lanes))
 
 
 def _point(
@@ -198,20 +213,54 @@ def _point(
     )
 
 
-def _value(kernel: str, **params: int) -> Callable[[Table], float]:
-    return lambda table: table.value(kernel, **params)
-
-
 def issue_cycles(table: Table) -> float:
-    """Return the pipe time of a copy at issue: one line and one sector, so that L2's port is no limit."""
-    return table.value("copy", lines=1, sectors=1, warps=MAX_WARPS)
+    """Return the pipe time of a copy at issue: by wavefronts written, extrapolated to none.
+
+    All lanes read the same 16 bytes, so that L2 is no limit; 8 lanes write one wavefront, 32 lanes four.
+    """
+    full = table.value("copy", lines=1, sectors=1, warps=MAX_WARPS)
+    quarter = table.value("copy_few", lanes=8, warps=MAX_WARPS)
+    return quarter - (full - quarter) / 3
 
 
 def extra_latency(table: Table) -> float:
     """Return how much later than a load's data a copy's data can be used."""
-    pair = (table.value(kernel, lines=4, sectors=16) for kernel in ("copy_wait", "load_wait"))
-    copied, loaded = pair
+    copied = table.value("copy_wait", lines=1, sectors=1) - _around("copy_wait", Unit.ASYNC_COPY) / WAITS
+    loaded = table.value("load_wait", lines=1, sectors=1) - _around("load_wait", Unit.GLOBAL_LOAD) / WAITS
     return max(0.0, copied - loaded)
+
+
+def release_cycles(table: Table) -> float:
+    """Return the cycles from a copy's issue to its sources' release; a store's where the loop hides a copy's."""
+    around = _around("copy_release", Unit.ASYNC_COPY)
+    hidden = scheduled_cycles("copies", "copy_release") - around
+    own = table.value("copy_release", lines=4, warps=1) - around
+    store = table.value("store_release", warps=1) - _around("store_release", Unit.SHARED_STORE)
+    return own if own > hidden + HIDDEN_MARGIN else store
+
+
+def _around(kernel: str, unit: Unit) -> int:
+    """Return the stall counts of a trip outside of the waits for ``unit``: from each wait's end to the next start."""
+    program = load_program("copies", kernel, TARGET)
+    loop = list(loop_of(program))
+    first = next(i for i, pc in enumerate(loop) if program.unit[pc] == unit)
+    total, started = 0, -1
+    for pc in loop[first:] + loop[:first]:
+        if started >= 0 and _waits(program, pc, started):
+            started = -1
+        if program.unit[pc] == unit:
+            started = pc
+        elif started < 0:
+            total += int(program.stall[pc])
+    return total
+
+
+def _waits(program: Program, pc: int, start: int) -> bool:
+    """Whether an instruction waits for another: for its copies where they are awaited, else for its counter."""
+    if Unit.COPY_WAIT in program.unit[list(loop_of(program))]:
+        return bool(program.unit[pc] == Unit.COPY_WAIT)
+    counters = {int(program.write_counter[start]), int(program.read_counter[start])} - {NO_COUNTER}
+    return any(program.wait_mask[pc] >> counter & 1 for counter in counters)
 
 
 BENCHMARK = Benchmark(
@@ -222,6 +271,6 @@ BENCHMARK = Benchmark(
     feeds=(
         Feed("sm.load_store.copy_instruction_cycles", issue_cycles),
         Feed("sm.load_store.copy_extra_latency_cycles", extra_latency),
-        Feed("sm.load_store.source_release_cycles", _value("copy_release", lines=4, warps=1), whole=True),
+        Feed("sm.load_store.source_release_cycles", release_cycles, whole=True),
     ),
 )

@@ -60,7 +60,7 @@ MICRO(loaded, const u32* lines, char* ring, const char* data, u64 mask, int pace
   const char* from = data + 16 * threadIdx.x;
   const u64 step = 4096ull * (gridDim.x - 1);
   u64 at = 4096ull * (blockIdx.x - 1);
-  u32 slot = 0, stop = 0, flag = 0, n = 0;
+  u32 slot = 0, stop = 0, n = 0;
   const long long begin = clock64();
   for (; n < 100000 && !stop; ++n) {
     WAIT(15);
@@ -70,9 +70,8 @@ MICRO(loaded, const u32* lines, char* ring, const char* data, u64 mask, int pace
     COMMIT;
     at += step;
     slot = slot == 61440 ? 0 : slot + 4096;
-    if (n % 16 == 15) {  // what was asked for 16 stages ago, so that nobody waits for it
-      stop = flag;
-      asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(flag) : "l"(done) : "memory");
+    if (n % 32 == 31) {  // a round trip that the stages on their way cover
+      asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(stop) : "l"(done) : "memory");
     }
   }
   WAIT(0);
