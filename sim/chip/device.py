@@ -52,6 +52,10 @@ class Span:
     l2_utilization: float
 
 
+ALMOST_NOTHING = 1e-9  # of an SM
+SIMULATED_WAVES = 4  # full waves that run; what each further one adds is the difference between 3 and 4
+
+
 @dataclass(frozen=True)
 class DeviceRun:
     """When the last CTA ended, and what happened on the way."""
@@ -67,9 +71,9 @@ PHASES, STREAMING = 3, 1
 class _Cohort:
     """SMs in equal state: ``left`` is what remains of the current phase, 1 to 0."""
 
-    def __init__(self, work: CtaWork, sms: float, resident: int, generations: int, now_ns: float) -> None:
+    def __init__(self, work: CtaWork, sms: float, resident: int, generations: int) -> None:
         self.work, self.sms, self.resident, self.generations = work, sms, resident, generations
-        self.phase, self.left, self.began_ns = 0, 1.0, now_ns
+        self.phase, self.left = 0, 1.0
 
     def demand(self) -> Demand:
         """Return what the cohort asks while it works through its current phase."""
@@ -85,7 +89,11 @@ class _Cohort:
 
 
 class Device:
-    """Hands the CTAs of one launch to the SMs and lets them run."""
+    """Hands the CTAs of one launch to the SMs and lets them run.
+
+    Classes are mixed evenly over the launch. An empty chip is filled breadth first; later, CTAs go where room is
+    first: the slots of an SM fall free together, so it takes as many CTAs as it holds.
+    """
 
     def __init__(self, memory: MemorySystem, sms: int, ctas_per_sm: int) -> None:
         self._memory, self._sms, self._slots = memory, sms, ctas_per_sm
@@ -93,63 +101,43 @@ class Device:
         self._cohorts: list[_Cohort] = []
         self._spans: list[Span] = []
         self._queue: deque[tuple[CtaWork, float]] = deque()
-        self._waves = 0
 
-    def run(self, works: Sequence[CtaWork]) -> DeviceRun:
-        """Run all CTAs, classes in the order given, to the end."""
-        self._queue.extend((work, float(work.count)) for work in works if work.count > 0)
-        self._fill(float(self._sms))
+    def run(self, works: Sequence[CtaWork], full_waves: int) -> tuple[float, tuple[Span, ...]]:
+        """Run ``full_waves`` waves and what the launch has beyond full waves; return the end in ns, and the spans."""
+        total = float(sum(work.count for work in works))
+        wave = float(self._sms * self._slots)
+        rest = total % wave
+        if total >= wave:
+            for work in works:
+                self._begin(work, self._sms * work.count / total, self._slots, full_waves)
+            self._queue.extend((work, rest * work.count / total) for work in works)
+        else:
+            self._spread(works, total)
         self._environment.process(self._advance())
         self._environment.run()
-        return DeviceRun(self._now_ns, tuple(self._spans), self._waves)
+        return self._now_ns, tuple(self._spans)
 
-    def _fill(self, free: float) -> None:
-        """Give the next CTAs to ``free`` SMs, breadth first; full generations of one class are taken at once.
+    def _spread(self, works: Sequence[CtaWork], total: float) -> None:
+        """Fill an empty chip: some SMs get one CTA more than the others."""
+        most = math.ceil(total / self._sms)
+        fuller = (total - (most - 1) * self._sms) * most  # CTAs on SMs that hold `most`
+        for resident, seats in ((most, fuller), (most - 1, total - fuller)):
+            for work in works if resident and seats else ():
+                self._begin(work, seats * work.count / total / resident, resident, 1)
 
-        SMs may hold CTAs of several classes. Each class then counts as a cohort of its share of these SMs.
-        """
-        if not self._queue or free <= 0:
-            return
-        self._waves += 1
-        work, count = self._queue[0]
-        whole = int(count // (free * self._slots))
-        if whole > 1 and free == self._sms:
-            self._waves += whole - 1
-            self._take(work, round(whole * free * self._slots))
-            self._begin(work, free, self._slots, whole)
-            return
-        for work, count, resident in self._deal(free):
-            self._begin(work, count / resident, resident, 1)
-
-    def _deal(self, free: float) -> list[tuple[CtaWork, float, int]]:
-        """Deal one generation out. An empty chip is filled breadth first: some SMs get one CTA more than others.
-
-        Later, CTAs go where room is first: the slots of an SM fall free together, so it takes as many as it holds.
-        """
-        dealt = min(float(sum(count for _, count in self._queue)), free * self._slots)
-        most = (
-            max(1, math.ceil(dealt / free - 1e-9)) if self._waves == 1 else min(self._slots, math.ceil(dealt))
-        )
-        free = min(free, dealt / most) if self._waves > 1 else free
-        fuller = (dealt - (most - 1) * free) * most  # CTAs on SMs that hold `most`
-        hands = []
-        for resident, seats in ((most, fuller), (most - 1, dealt - fuller)):
-            while resident and seats > 1e-9 and self._queue:
-                work, count = self._queue[0]
-                share = min(float(count), seats)
-                self._take(work, share)
-                seats -= share
-                hands.append((work, share, resident))
-        return hands
-
-    def _take(self, work: CtaWork, count: float) -> None:
-        """Take CTAs off the head of the queue."""
-        _, have = self._queue.popleft()
-        if have - count > 1e-9:
-            self._queue.appendleft((work, have - count))
+    def _refill(self, free: float) -> None:
+        """Give SMs that are free what is left, each as many CTAs as it holds."""
+        while free > ALMOST_NOTHING and self._queue:
+            work, count = self._queue.popleft()
+            sms = min(free, count / self._slots)
+            if count - sms * self._slots > ALMOST_NOTHING:
+                self._queue.appendleft((work, count - sms * self._slots))
+            if sms > ALMOST_NOTHING:
+                self._begin(work, sms, self._slots, 1)
+            free -= sms
 
     def _begin(self, work: CtaWork, sms: float, resident: int, generations: int) -> None:
-        self._cohorts.append(_Cohort(work, sms, resident, generations, self._now_ns))
+        self._cohorts.append(_Cohort(work, sms, resident, generations))
 
     @property
     def _now_ns(self) -> float:
@@ -164,8 +152,7 @@ class Device:
             yield self._environment.timeout(max(1, round(min(ends_ns) * PS_PER_NS)))
             self._record(start_ns, balance)
             free = self._move(balance, self._now_ns - start_ns, min(ends_ns))
-            yield self._environment.timeout(self._repeat_ps())
-            self._fill(free)
+            self._refill(free)
 
     def _record(self, start_ns: float, balance: Balance) -> None:
         end_ns = self._now_ns
@@ -192,13 +179,14 @@ class Device:
                     free += cohort.sms
         return free
 
-    def _repeat_ps(self) -> int:
-        """Return the time of the generations that repeat the one just ended: all but the last, if nothing else runs."""
-        if len(self._cohorts) != 1:
-            return 0
-        cohort = self._cohorts[0]
-        if cohort.phase or cohort.left < 1.0 or cohort.generations < 2:
-            return 0
-        repeats = cohort.generations - 1
-        cohort.generations = 1
-        return round((self._now_ns - cohort.began_ns) * repeats * PS_PER_NS)
+
+def run_device(memory: MemorySystem, sms: int, ctas_per_sm: int, works: Sequence[CtaWork]) -> DeviceRun:
+    """Run all CTAs of a launch; the cost does not grow with their number."""
+    present = [work for work in works if work.count > 0]
+    total, wave = sum(work.count for work in present), sms * ctas_per_sm
+    full = total // wave
+    end_ns, spans = Device(memory, sms, ctas_per_sm).run(present, min(full, SIMULATED_WAVES))
+    if full > SIMULATED_WAVES:
+        before_ns, _ = Device(memory, sms, ctas_per_sm).run(present, SIMULATED_WAVES - 1)
+        end_ns += (full - SIMULATED_WAVES) * (end_ns - before_ns)
+    return DeviceRun(end_ns, spans, full + (total % wave > 0))

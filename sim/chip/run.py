@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sim.arch.checks import mma_ops
 from sim.arch.spec import GpuSpec
-from sim.chip.device import STREAMING, CtaWork, Device, DeviceRun
+from sim.chip.device import STREAMING, CtaWork, DeviceRun, run_device
 from sim.chip.memory_system import MemorySystem
 from sim.chip.occupancy import Occupancy, occupancy
 from sim.chip.traffic import CtaTraffic, DramTraffic, cta_traffic, dram_traffic
@@ -246,7 +246,7 @@ def _device(
 ) -> DeviceRun:
     memory = MemorySystem(gpu, clock_mhz)
     works = [_work(traced, launch, dram, timer, memory.ns_per_cycle) for traced in classes]
-    return Device(memory, gpu.sm.count, fits.ctas_per_sm).run(works)
+    return run_device(memory, gpu.sm.count, fits.ctas_per_sm, works)
 
 
 def _work(

@@ -12,7 +12,7 @@ import pytest
 from gpu_kernels.catalog import launches
 from sim.arch.load import load_gpu
 from sim.arch.spec import GpuSpec
-from sim.chip.device import CtaWork, Device
+from sim.chip.device import CtaWork, run_device
 from sim.chip.memory_system import MemorySystem
 from sim.chip.run import SmTimer, traced_class
 from sim.exec.execute import execute
@@ -77,7 +77,7 @@ def composed_cycles(trace: WarpTrace, gpu: GpuSpec, resident: int, ctas: int) ->
 
     share = timer.curve(traced, resident).bulk_share
     work = CtaWork("interior", ctas, phases_ns, fetched_bytes(trace), 0.0, 1.0, lambda _: share)
-    return Device(memory, SMS, resident).run([work]).duration_ns / memory.ns_per_cycle
+    return run_device(memory, SMS, resident, [work]).duration_ns / memory.ns_per_cycle
 
 
 # tile, m, n, k, resident CTAs, CTAs: one wave and several, with and without a partial one
