@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 
 from sim.dse.run import Progress
 
 PLAIN_EVERY_S = 10.0  # between two progress lines when piped
+FIRST_USE = "starting; on first use the engines are compiled, which takes a minute or two"
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,13 @@ def progress_shown() -> Iterator[Progress]:
         *left,
     )
     with RichProgress(*columns) as bar:
-        task = bar.add_task("simulating", total=None)
+        task = bar.add_task(FIRST_USE, total=None)
+        calls = count()
 
         def update(done: int, total: int, failed: int) -> None:
             description = f"simulating ({failed} failed)" if failed else "simulating"
-            bar.update(task, completed=done, total=total, description=description)
+            first = next(calls) == 0 and done < total
+            bar.update(task, completed=done, total=total, description=FIRST_USE if first else description)
 
         yield update
 
@@ -100,25 +104,31 @@ class _PlainProgress:
     """Lines such as ``12/288 points, 40 s left``, at most one every few seconds."""
 
     def __init__(self) -> None:
-        self._start = self._last = time.monotonic()
+        self._last = time.monotonic()
         self._stored = -1  # points that were there at the start
+        self._begun: tuple[float, int] | None = None  # when the first new point came: compiling is no measure
 
     def __call__(self, done: int, total: int, failed: int) -> None:
         now = time.monotonic()
         first = self._stored < 0
         if first:
             self._stored = done
+        elif self._begun is None:
+            self._begun = now, done
         if not first and done < total and now - self._last < PLAIN_EVERY_S:
             return
         if first and done == total:
             say(f"{total} points, all in the store")
             return
         self._last = now
-        notes = [f"{done}/{total} points"]
+        notes = [f"{done}/{total} points", *([FIRST_USE] if first else [])]
         notes += [f"{failed} failed"] if failed else []
-        notes += [f"{self._seconds_left(done, total, now):.0f} s left"] if self._stored < done < total else []
+        notes += self._left(done, total, now)
         say(", ".join(notes))
         sys.stdout.flush()
 
-    def _seconds_left(self, done: int, total: int, now: float) -> float:
-        return (now - self._start) / (done - self._stored) * (total - done)
+    def _left(self, done: int, total: int, now: float) -> list[str]:
+        if self._begun is None or not self._begun[1] < done < total:
+            return []
+        since, before = self._begun
+        return [f"{(now - since) / (done - before) * (total - done):.0f} s left"]

@@ -53,13 +53,16 @@ def in_process(evaluate: Evaluate, chunks: Sequence[Sequence[Task]]) -> Arriving
 
 
 def in_workers(evaluate: Evaluate, chunks: Sequence[Sequence[Task]], workers: int) -> Arriving:
-    """Yield (position, outcome) of every task as they come; one chunk at a time stays with one worker."""
+    """Yield (position, outcome) of every task as they come; one chunk at a time stays with one worker.
+
+    The first worker begins alone: on first use it compiles the engines, and the others find them in the cache.
+    """
     team = _Team(evaluate, deque(list(chunk) for chunk in chunks))
     try:
-        for _ in range(min(workers, len(chunks))):
-            team.hire()
+        team.fill(1)
         while team.members:
             yield from team.collect()
+            team.fill(workers)
     finally:
         team.dismiss()
 
@@ -77,6 +80,11 @@ class _Team:
     chunks: deque[list[Task]]
     members: list[_Worker] = field(default_factory=list)
     deaths: int = 0
+
+    def fill(self, workers: int) -> None:
+        """Hire as many as there is work for."""
+        while self.chunks and len(self.members) < workers:
+            self.hire()
 
     def hire(self) -> None:
         """Start a worker and give it a chunk."""

@@ -14,6 +14,7 @@ import pytest
 from sim.arch.spec import GpuSpec
 from sim.cli import run
 from sim.commands import evaluator, selection
+from sim.commands.terminal import FIRST_USE
 from sim.errors import DeadlockError
 from sim.isa.launch import KernelLaunch
 from sim.results import BOUNDS, COUNTERS, STALLS, RunResult, Workload
@@ -212,7 +213,7 @@ def test_a_sweep_writes_table_store_and_figures_and_says_what_bounds(invoke: Inv
     assert "M 1-4: DRAM" in out
     assert any(line.split()[:4] == ["h200-2x-dram", "all", "2.00x", "faster"] for line in out.splitlines())
     assert "\x1b" not in out and "\r" not in out
-    assert out.splitlines()[:2] == ["0/48 points", "48/48 points"]
+    assert out.splitlines()[:2] == [f"0/48 points, {FIRST_USE}", "48/48 points"]
 
 
 def test_a_second_sweep_and_a_report_give_the_same_bytes(invoke: Invoke, tmp_path: Path) -> None:

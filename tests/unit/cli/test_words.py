@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sim.commands.bounds import bounds_tables, ranges
-from sim.commands.terminal import Table, progress_shown, show
+from sim.commands.terminal import FIRST_USE, Table, progress_shown, show
 from sim.dse.expand import Job, Point
 from tests.unit.dse.fake_evaluator import evaluate
 
@@ -53,13 +53,14 @@ def test_plain_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
 def test_piped_progress_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter([0.0, 0.0, 1.0, 11.0, 12.0, 40.0])
+    clock = iter([0.0, 0.0, 100.0, 101.0, 111.0, 112.0, 140.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     with progress_shown() as progress:
-        for done in (10, 11, 21, 22, 50):
+        for done in (10, 11, 12, 21, 22, 50):
             progress(done, 50, int(done > 20))
     assert capsys.readouterr().out.splitlines() == [
-        "10/50 points",
-        "21/50 points, 1 failed, 29 s left",
+        f"10/50 points, {FIRST_USE}",
+        "11/50 points",
+        "21/50 points, 1 failed, 32 s left",
         "50/50 points, 1 failed",
     ]
