@@ -184,6 +184,21 @@ def trace(
 
 
 @app.command()
+def calibrate(
+    folder: Annotated[Path, typer.Option("--from", help="Rows of python -m gpu_kernels.micro.")],
+    out: Annotated[Path, typer.Option("--out", help="The YAML file to write.")],
+    arch: Arch = "h200",
+    comparing: Annotated[
+        bool, typer.Option("--compare", help="Simulate every reading on the new file as well.")
+    ] = False,
+) -> None:
+    """Write microbenchmark readings into a GPU's YAML file, with their source."""
+    from sim.commands import calibrate as command
+
+    command.run(folder, arch, out, comparing)
+
+
+@app.command()
 def schema(
     what: Annotated[str, typer.Argument(help="gpu or sweep.")] = "gpu",
 ) -> None:

@@ -23,6 +23,7 @@ BARRIER_WARPS = (1, 2, 4, 8, 16)
 TINY_BODIES = (1, 2, 4, 8)
 RING_WORDS = 64
 FENCES = 4  # of a trip
+UNROLL = 16  # barriers of a trip
 MULTIPLY_CYCLES = 4  # IMAD to a dependent instruction, as the compiler schedules it
 SOURCE = r"""
 __constant__ u32 ring[64] = {RING};
@@ -168,11 +169,6 @@ def _points() -> Iterator[Point]:
             yield Point(kernel, 4, warps, params=params, ctas=ctas, arguments=address, simulated=alone)
 
 
-def barrier_cycles(table: Table) -> float:
-    """Return what a barrier adds to four warps that work alike and arrive together."""
-    return table.value("work_barrier", warps=4) - table.value("work_alone", warps=4)
-
-
 def special_cycles(table: Table) -> float:
     """Return S2R's latency: it stands where the other chain has a multiplication of known latency."""
     return table.value("special_chain") - table.value("predicate_chain") + MULTIPLY_CYCLES
@@ -186,11 +182,15 @@ def taken_branch_cycles(table: Table) -> float:
     return max(0.0, sum(extra) / len(extra))
 
 
-def fence_cycles(table: Table) -> float:
-    """Return a fence's own time: without what the instructions around it wait for each other."""
-    program = load_program("control", "fence", TARGET)
-    others = [pc for pc in loop_of(program) if program.unit[pc] != Unit.MEMBAR]
-    return table.value("fence") - float(program.stall[others].sum()) / FENCES
+def _own(kernel: str, unit: Unit, count: int, **params: int) -> Callable[[Table], float]:
+    """Return an instruction's own time: without what the compiler scheduled around the ``count`` of a trip."""
+
+    def compute(table: Table) -> float:
+        program = load_program("control", kernel, TARGET)
+        others = [pc for pc in loop_of(program) if program.unit[pc] != unit]
+        return table.value(kernel, **params) - float(program.stall[others].sum()) / count
+
+    return compute
 
 
 def _at(kernel: str, **params: int) -> Callable[[Table], float]:
@@ -203,9 +203,9 @@ BENCHMARK = Benchmark(
     source=_source(),
     points=tuple(_points()),
     feeds=(
-        Feed("sm.control.barrier_release_cycles", _at("barrier", warps=4), whole=True),
+        Feed("sm.control.barrier_release_cycles", _own("barrier", Unit.BARRIER, UNROLL, warps=4), whole=True),
         Feed("sm.load_store.constant_load_latency_cycles", _at("constant_chain"), whole=True),
-        Feed("sm.control.membar_latency_cycles", fence_cycles, whole=True),
+        Feed("sm.control.membar_latency_cycles", _own("fence", Unit.MEMBAR, FENCES), whole=True),
         Feed("sm.control.taken_branch_cycles", taken_branch_cycles, whole=True),
         Feed("sm.pipes.special.latency_cycles", special_cycles, whole=True),
     ),
