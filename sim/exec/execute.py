@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from sim.errors import DeadlockError, TcsimError
 from sim.exec import access, state
-from sim.exec.folding import apply_fold, foretold
+from sim.exec.folding import apply_fold, contradicted
 from sim.exec.interpreter import BAD_DIVERGENCE, FAULT, GROW, RUNAWAY, run_warp
 from sim.exec.state import AT_BARRIER, AT_HEADER, EXITED, RUNNING, Folder, Memory, Recorder, Registers
+from sim.isa.dataflow import Dependence, data_dependence
 from sim.isa.launch import CtaClass, KernelLaunch
 from sim.isa.opcodes import Op
 from sim.isa.program import Program
@@ -56,21 +57,27 @@ def execute(launch: KernelLaunch, cta_class: CtaClass, fold: bool = True) -> Exe
     With ``fold`` loops are run until they repeat and then jumped (counts and order exact, values of data not); without,
     every iteration is executed and the outputs are the kernel's own.
     """
-    result = _attempt(launch, cta_class, fold)
-    if result is None:
-        result = _attempt(launch, cta_class, False)
-    if result is None:
-        raise AssertionError("an execution without folding cannot contradict a folded window")
-    return result
+    least_period = np.ones(len(launch.program), np.int32)
+    while fold:
+        result, contradiction = _attempt(launch, cta_class, least_period)
+        if contradiction is None:
+            return result
+        header, period = contradiction
+        least_period[header] = period + 1
+    return _attempt(launch, cta_class, None)[0]
 
 
-def _attempt(launch: KernelLaunch, cta_class: CtaClass, fold: bool) -> Execution | None:
+def _attempt(
+    launch: KernelLaunch, cta_class: CtaClass, least_period: npt.NDArray[np.int32] | None
+) -> tuple[Execution, tuple[int, int] | None]:
+    """Execute once, folding loops unless ``least_period`` is None; name the header and period of a fold that was wrong."""
+    fold = least_period is not None
     run = _Run(
         launch,
         instruction_columns(launch.program),
         state.build_registers(launch, cta_class.cta),
         state.build_memory(launch, cta_class),
-        state.build_folder(launch.warps, fold),
+        state.build_folder(launch.warps, fold, _unsafe(launch) if fold else None, least_period),
         state.build_scratch(),
         np.zeros(4, np.int64),
     )
@@ -81,9 +88,16 @@ def _attempt(launch: KernelLaunch, cta_class: CtaClass, fold: bool) -> Execution
             break
         if not (_release_barriers(run.registers) or _fold_loops(run, recorder)):
             raise DeadlockError(_blocked(run))
-    if fold and not foretold(recorder, run.folder):
-        return None
-    return Execution(_trace(launch, recorder, run.folder), launch, run.memory)
+    wrong = int(contradicted(recorder, run.folder)) if fold else -1
+    header, period = (int(value) for value in run.folder.folds[wrong, 4:6])
+    return Execution(_trace(launch, recorder, run.folder), launch, run.memory), (header, period) if wrong >= 0 else None
+
+
+def _unsafe(launch: KernelLaunch) -> npt.NDArray[np.int32]:
+    """Mark the instructions whose loops may not be folded; without data all look-ups go to the same place."""
+    dependence = data_dependence(launch.program)
+    has_data = any(buffer.data is not None for buffer in launch.buffers)
+    return (dependence >= (Dependence.ADDRESS if has_data else Dependence.CONTROL)).astype(np.int32)
 
 
 def instruction_columns(program: Program) -> tuple[npt.NDArray[Any], ...]:

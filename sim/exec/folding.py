@@ -4,10 +4,12 @@ At each taken backward branch the registers, the trace row and the decisions so 
 period P when its last three windows of P iterations
 - executed the same instructions with the same lanes, patterns, lines, sectors and branches,
 - touched shared memory at the same addresses, and global memory at addresses that advance linearly,
-- took decisions (comparisons, minima, votes) whose operands differ by linearly advancing amounts.
+- took decisions (comparisons, minima, votes) whose operands differ by linearly advancing amounts,
+- and nowhere did control flow hang on memory, or an address on data of the launch (sim.isa.dataflow).
 Then the number of further windows in which no decision changes has a closed form, and registers that advance linearly
 are moved that far at once. One window is always left to run after the jump; it is compared with what was foretold,
-and a difference makes the executor start again without folding. So folding can be refused, but never be wrong unseen.
+and a difference makes the executor start again with longer periods for that loop (an address that moves every eighth
+iteration looks constant at first), in the end without folding.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 
 from sim.exec.access import GLOBAL_BASE_HIGH
 from sim.exec.compute import compare
-from sim.exec.state import BUFFER, HEADERS, MAX_PERIOD, MISSES, PATTERN, RING, TRACE_COLUMNS
+from sim.exec.state import BUFFER, HEADERS, MAX_PERIOD, MISSES, PATTERN, PC, RING, TRACE_COLUMNS
 from sim.isa import opcodes as o
 from sim.jit import entry, inner
 
@@ -52,7 +54,7 @@ def at_header(w, pc, registers, recorder, folder):
     folder.iterations[w, slot] = iteration + 1
     if iteration < folder.retry_at[w, slot]:
         return False
-    for period in range(1, MAX_PERIOD + 1):
+    for period in range(max(1, folder.least_period[pc]), MAX_PERIOD + 1):
         if iteration < 3 * period:
             return False
         skippable = _skippable(w, slot, iteration, period, recorder, folder)
@@ -95,6 +97,8 @@ def _skippable(w, slot, iteration, period, recorder, folder):
     if 3 * decisions >= folder.event_code.shape[1]:
         return 0
     for index in range(length):
+        if folder.unsafe[recorder.rows[w, row[0] + index, PC]]:
+            return 0
         if not _same_row(w, row[0] + index, row[1] + index, recorder) or not _same_row(w, row[1] + index, row[2] + index, recorder):
             return 0
         if not _linear_address(w, row[0] + index, row[1] + index, row[2] + index, recorder):
@@ -185,6 +189,8 @@ def apply_fold(w, windows, registers, recorder, folder):
     folder.folds[fold, 1] = folder.row[w, slot, one]
     folder.folds[fold, 2] = folder.row[w, slot, now]
     folder.folds[fold, 3] = windows
+    folder.folds[fold, 4] = folder.header[w, slot]
+    folder.folds[fold, 5] = period
     folder.fold_count[0] = fold + 1
     for other in range(HEADERS):
         folder.iterations[w, other] = 0
@@ -203,17 +209,20 @@ def _advance(now, one, two, windows):
 
 
 @entry
-def foretold(recorder, folder):
-    """Check every fold: the rows after it repeat the folded window, addresses advanced by the skipped windows."""
+def contradicted(recorder, folder):
+    """Return the first fold that what ran after it contradicts, or -1.
+
+    The rows after a fold must repeat the folded window, with addresses advanced by the skipped windows.
+    """
     for fold in range(folder.fold_count[0]):
         w, begin, end, windows = folder.folds[fold, 0], folder.folds[fold, 1], folder.folds[fold, 2], folder.folds[fold, 3]
         length = end - begin
         if end + length > recorder.count[w]:
-            return False
+            return fold
         for index in range(length):
             if not _same_row(w, begin + index, end + index, recorder):
-                return False
+                return fold
             step = recorder.address[w, begin + index] - recorder.address[w, begin - length + index]
             if recorder.address[w, end + index] != recorder.address[w, begin + index] + step * (windows + 1):
-                return False
-    return True
+                return fold
+    return -1

@@ -20,8 +20,8 @@ SCRATCH_WINDOW = 1 << 20  # bytes behind a buffer without data
 TRACE_COLUMNS = 8  # pc, lanes, pattern, lines, sectors, misses, taken, buffer
 PC, ACTIVE, PATTERN, LINES, SECTORS, MISSES, TAKEN, BUFFER = range(TRACE_COLUMNS)
 HEADERS = 4  # loops of a warp that are watched at a time
-RING = 32  # iterations remembered per loop
-MAX_PERIOD = 8
+RING = 64  # iterations remembered per loop: more than three windows of the longest period
+MAX_PERIOD = 16
 RUNNING, AT_BARRIER, EXITED, AT_HEADER = range(4)
 
 
@@ -90,9 +90,11 @@ class Folder(NamedTuple):
     proposal: Array  # int64 [W, 3] header slot, period, periods that may be skipped
     retry_at: Array  # int64 [W, HEADERS] no proposal before so many iterations
     enabled: Array  # int64 [1]
-    folds: Array  # int64 [capacity, 6] warp, begin row, end row, extra, header slot, checked
+    folds: Array  # int64 [capacity, 6] warp, begin row, end row, extra windows, header, period
     fold_count: Array  # int64 [1]
     window: Array  # int64 [2, 4] scratch: first rows and decisions of the last windows
+    unsafe: Array  # int32 per static instruction
+    least_period: Array  # int32 per static instruction, as a loop header
 
 
 def build_registers(launch: KernelLaunch, cta: Dim3) -> Registers:
@@ -272,8 +274,10 @@ def build_scratch() -> Scratch:
     )  # fmt: skip
 
 
-def build_folder(warps: int, enabled: bool) -> Folder:
-    """Return an empty memory of loops."""
+def build_folder(
+    warps: int, enabled: bool, unsafe: Array | None = None, least_period: Array | None = None
+) -> Folder:
+    """Return an empty memory of loops; a loop with an instruction that ``unsafe`` marks is never folded."""
     events = 1 << 12
     return Folder(
         np.full((warps, HEADERS), -1, np.int64),
@@ -291,4 +295,6 @@ def build_folder(warps: int, enabled: bool) -> Folder:
         np.zeros((256, 6), np.int64),
         np.zeros(1, np.int64),
         np.zeros((2, 4), np.int64),
+        np.zeros(1, np.int32) if unsafe is None else unsafe,
+        np.zeros(1, np.int32) if least_period is None else least_period,
     )
