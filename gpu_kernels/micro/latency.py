@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpu_kernels.micro.benchmark import CYCLES, Benchmark, Feed, Point, Row, Table, launch, words
+from sim.errors import TcsimError
 from sim.isa.launch import Buffer
 
 if TYPE_CHECKING:
@@ -22,14 +23,22 @@ BIN_CYCLES = 10
 MEGABYTE = 2**20
 FOOTPRINTS_MB = (64, 256, 1024, 4096)
 HOPS = (2048, 6144)
-GRID = 132
+GRID = 16 * 132  # so that every SM is given some
+UNWRITTEN = 0xFFFFFFFF
 SOURCE = r"""
-// Times every line on its own, on the SM asked for. A store that needs the loaded value stands between the load
-// and the second reading of the clock.
-MICRO(one_by_one, const u32* lines, const char* data, u32* cycles, int count, int sm) {
-  u32 here;
+// Whether this CTA, of one warp, is the first on the SM asked for.
+static __device__ __forceinline__ bool chosen(int sm, u32* claim) {
+  u32 here, before = 1;
   asm volatile("mov.u32 %0, %%smid;" : "=r"(here));
-  if (here != sm || threadIdx.x != 0) return;
+  if (here == sm && threadIdx.x == 0) before = atomicAdd(claim, 1);
+  return __shfl_sync(0xffffffff, before, 0) == 0;
+}
+
+// Times every line on its own, on the SM asked for. The data is all zeros; that it is added to the address keeps
+// the load in the loop. A store that needs the loaded value stands between the load
+// and the second reading of the clock.
+MICRO(one_by_one, const u32* lines, const char* data, u32* cycles, int count, int sm, u32* claim) {
+  if (!chosen(sm, claim) || threadIdx.x != 0) return;
   u32 kept = 0;
   for (int i = 0; i < count; ++i) {
     const u64 at = reinterpret_cast<u64>(data) + 128ull * lines[i];
@@ -38,7 +47,7 @@ MICRO(one_by_one, const u32* lines, const char* data, u32* cycles, int count, in
     for (int n = 0; n < trips; ++n) {
       u32 value;
       const long long before = clock64();
-      asm volatile("ld.global.L1::no_allocate.u32 %0, [%1];" : "=r"(value) : "l"(at) : "memory");
+      asm volatile("ld.global.L1::no_allocate.u32 %0, [%1];" : "=r"(value) : "l"(at + kept) : "memory");
       asm volatile("st.volatile.shared.u32 [%0], %1;" ::"r"(shared_base()), "r"(value) : "memory");
       const u32 took = static_cast<u32>(clock64() - before);
       best = took < best ? took : best;
@@ -56,10 +65,8 @@ MICRO(write_ring, const u32* lines, char* data, int count) {
 }
 
 #define FOLLOW(name, load)                                                       \
-  MICRO(name, const u32* lines, char* data, int sm) {                            \
-    u32 here;                                                                    \
-    asm volatile("mov.u32 %0, %%smid;" : "=r"(here));                            \
-    if (here != sm) return;                                                      \
+  MICRO(name, const u32* lines, char* data, int sm, u32* claim) {                \
+    if (!chosen(sm, claim)) return;                                              \
     u64 p = reinterpret_cast<u64>(data + 128ull * lines[0]);                     \
     BEGIN                                                                        \
     LOOP REPEAT(j, 8) asm volatile(load " %0, [%0];" : "+l"(p)::"memory");       \
@@ -130,11 +137,18 @@ def _one_by_one(
 ) -> npt.NDArray[np.float64]:
     """Return the least cycles of each line; the first visit brings it into L2."""
     cycles = Buffer("cycles", 4 * len(lines), "output")
-    arguments = (words("lines", lines.tolist()), data, cycles, np.int32(len(lines)), np.int32(sm))
+    arguments = (words("lines", lines.tolist()), data, cycles, np.int32(len(lines)), np.int32(sm), claim())
     point = Point("one_by_one", ctas=GRID, arguments=arguments, simulated=False, shared_bytes=1024)
     arrays = runner.run(launch(benchmark, point, 7))
     found: npt.NDArray[np.float64] = arrays["cycles"].get().view(np.uint32).astype(np.float64)
+    if found.max() == UNWRITTEN:
+        raise TcsimError(f"no CTA ran on SM {sm}")
     return found
+
+
+def claim() -> Buffer:
+    """Return a counter that the first CTA on an SM raises."""
+    return Buffer("claim", 4, "workspace", zeroed=True)
 
 
 def _chain(
@@ -169,7 +183,7 @@ def _ring(
     order = ring_of(lines)
     setup = Point("write_ring", warps=8, arguments=(order, data, np.int32(len(lines))), simulated=False)
     runner.run(launch(benchmark, setup, 1))
-    point = Point(kernel, ctas=GRID, arguments=(order, data, np.int32(sm)), simulated=False)
+    point = Point(kernel, ctas=GRID, arguments=(order, data, np.int32(sm), claim()), simulated=False)
     least = []
     for count in hops:
         chase = launch(benchmark, point, count // 8)
