@@ -161,6 +161,27 @@ def report(
 
 
 @app.command()
+def validate(
+    data: Annotated[
+        Path | None, typer.Option("--data", help="A file or folder of rows. [default: those recorded for --arch]")
+    ] = None,
+    arch: Arch = "h200",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Directory for the figure and the rows.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=1024, help="[default: one per core]")
+    ] = None,
+    write_docs: Annotated[
+        bool, typer.Option("--write-docs", help="Renew the tables of docs/accuracy.md and README.md.")
+    ] = False,
+) -> None:
+    """Simulate measured kernels; exit status 1 if a tolerance is missed, a value is missing or nothing was checked."""
+    from sim.commands import validate as command
+
+    raise typer.Exit(command.run(data, arch, as_json, out, workers, write_docs))
+
+
+@app.command()
 def trace(
     out: Annotated[Path, typer.Option("--out", help="The JSON file to write, for ui.perfetto.dev.")],
     arch: Arch = "h200",

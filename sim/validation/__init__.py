@@ -1,0 +1,1 @@
+"""Simulated against measured: the comparison of one row, statistics, goals and tolerances."""
