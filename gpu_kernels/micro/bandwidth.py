@@ -23,11 +23,13 @@ MEGABYTE = 2**20
 DRAM_MB = 4096  # each byte is read once per launch
 L2_MB = 16
 L2_PASSES = 128
-FOOTPRINTS_MB = (16, 24, 32, 36, 40, 44, 48, 52, 56, 64)
+FOOTPRINTS_MB = (16, 24, 32, 40, 44, 48, 52, 56, 60, 64, 72, 80, 96, 128)
+SHARED_PASSES = 2  # of a footprint that all SMs read
 RUNS = (64, 128, 256, 512, 1024, 2048, 4096)
 PITCHES = (16_384, 32_768)
 MIXES = ((4, 0), (3, 1), (2, 2), (1, 3), (0, 4))
-LOADED = 0.97  # of the best rate: a footprint that still fits
+SURELY_FITS_MB = 40
+FITS = 0.8  # of the rate of footprints that surely fit
 GB = 1e3  # bytes per microsecond in a GB/s
 
 HEAD = r"""
@@ -61,17 +63,31 @@ HEAD = r"""
     END(slot)                                                                              \
   }
 
-// The same footprint again and again: stages are taken in turn and begin anew after `count`.
-MICRO(revisit, const char* data, u32 count) {
+// Fills memory with bits that look random: zeros are cheaper to move.
+MICRO(scramble, uint4* data, u64 count) {
+  for (u64 i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += static_cast<u64>(gridDim.x) * blockDim.x) {
+    u32 x = static_cast<u32>(i) * 2654435761u + 12345u;
+    uint4 value;
+    x ^= x >> 15; x *= 2246822519u; value.x = x ^ (x >> 13);
+    x ^= x >> 15; x *= 2246822519u; value.y = x ^ (x >> 13);
+    x ^= x >> 15; x *= 2246822519u; value.z = x ^ (x >> 13);
+    x ^= x >> 15; x *= 2246822519u; value.w = x ^ (x >> 13);
+    data[i] = value;
+  }
+}
+
+// The same footprint again and again, `count` stages: each stage by one CTA in a pass (first = 1, step = CTAs),
+// or all stages by all CTAs (first = 0, step = 1).
+MICRO(revisit, const char* data, u32 count, u32 first, u32 step) {
   const u32 base = shared_base() + 16 * threadIdx.x;
   const char* from = data + 16 * threadIdx.x;
-  u32 stage = blockIdx.x, slot = 0;
+  u32 stage = first * blockIdx.x, slot = 0;
   BEGIN
   LOOP {
     WAIT(15);
     COPY(base + slot, from + 4096ull * stage);
     COMMIT;
-    stage += gridDim.x;
+    stage += step;
     if (stage >= count) stage -= count;
     slot = slot == 61440 ? 0 : slot + 4096;
   }
@@ -136,6 +152,8 @@ def _source() -> str:
 def _measure(runner: Runner, benchmark: Benchmark) -> Iterator[Row]:
     dram = Buffer("data", DRAM_MB * MEGABYTE, "weights", zeroed=True)
     near = Buffer("data", L2_MB * MEGABYTE, "weights", zeroed=True)
+    for data in (dram, near):
+        scramble(runner, benchmark, data)
     shapes = [(stages, SMS) for stages in STAGES] + [(DEEP, sms) for sms in BUSY_SMS[:-1]]
     shapes += [(12, 2 * SMS), (12, 4 * SMS)]
     for level, data in (("l2", near), ("dram", dram)):
@@ -145,12 +163,20 @@ def _measure(runner: Runner, benchmark: Benchmark) -> Iterator[Row]:
             per_cycle = row.value * GB / runner.clock_mhz
             yield _row(benchmark, "stream_bytes", dict(row.params), per_cycle, "bytes/cycle")
     for megabytes in FOOTPRINTS_MB:
-        yield _footprint(runner, benchmark, dram, megabytes)
+        yield _footprint(runner, benchmark, dram, megabytes, "own")
+        yield _footprint(runner, benchmark, dram, megabytes, "shared")
     for pitch in PITCHES:
         for run in RUNS:
             yield _rows(runner, benchmark, dram, run, pitch)
     for reads, writes in MIXES:
         yield _mix(runner, benchmark, dram, reads, writes)
+
+
+def scramble(runner: Runner, benchmark: Benchmark, data: Buffer) -> None:
+    """Fill a buffer that stays on the device."""
+    arguments = (data, np.int64(data.nbytes // 16))
+    point = Point("scramble", warps=THREADS // 32, ctas=8 * SMS, arguments=arguments, simulated=False)
+    runner.run(launch(benchmark, point, 1))
 
 
 def _row(benchmark: Benchmark, kernel: str, params: dict[str, Parameter], value: float, unit: str) -> Row:
@@ -182,19 +208,21 @@ def _stream(runner: Runner, benchmark: Benchmark, level: str, data: Buffer, stag
     return _row(benchmark, "stream", params, rate, "GB/s")
 
 
-def _footprint(runner: Runner, benchmark: Benchmark, data: Buffer, megabytes: int) -> Row:
+def _footprint(runner: Runner, benchmark: Benchmark, data: Buffer, megabytes: int, readers: str) -> Row:
     """Read one footprint again and again."""
+    stages = megabytes * MEGABYTE // STAGE_BYTES
+    own = readers == "own"
     point = Point(
         "revisit",
         warps=THREADS // 32,
         ctas=SMS,
-        arguments=(data, np.uint32(megabytes * MEGABYTE // STAGE_BYTES)),
+        arguments=(data, np.uint32(stages), np.uint32(own), np.uint32(SMS if own else 1)),
         shared_bytes=16 * STAGE_BYTES,
-        trips=(2000, 6000),
+        trips=(2000, 8000) if own else (stages, (1 + SHARED_PASSES) * stages),
         simulated=False,
     )
     rate = _gb_per_s(runner, benchmark, point, SMS * STAGE_BYTES)
-    return _row(benchmark, "revisit", {"megabytes": megabytes}, rate, "GB/s")
+    return _row(benchmark, "revisit", {"readers": readers, "megabytes": megabytes}, rate, "GB/s")
 
 
 def _rows(runner: Runner, benchmark: Benchmark, data: Buffer, run: int, pitch: int) -> Row:
@@ -246,11 +274,16 @@ def port_bytes_per_cycle(table: Table) -> float:
 
 
 def capacity_bytes(table: Table) -> float:
-    """Return the largest footprint that is still read at the rate of the small ones."""
-    rows = table.values("revisit")
-    best = max(row.value for row in rows)
-    fits = [int(row.params["megabytes"]) for row in rows if row.value >= LOADED * best]
-    return max(fits) * MEGABYTE
+    """Return the largest footprint, each line read by one SM in a pass, that is read at L2's rate."""
+    rows = [row for row in table.values("revisit") if row.params["readers"] == "own"]
+    usual = sorted(row.value for row in rows if int(row.params["megabytes"]) <= SURELY_FITS_MB)
+    least = FITS * usual[len(usual) // 2]
+    fits = 0
+    for row in rows:
+        if row.value < least:
+            break
+        fits = int(row.params["megabytes"])
+    return fits * MEGABYTE
 
 
 BENCHMARK = Benchmark(

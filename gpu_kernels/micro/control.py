@@ -193,6 +193,15 @@ def _own(kernel: str, unit: Unit, count: int, **params: int) -> Callable[[Table]
     return compute
 
 
+def _barrier_fit(table: Table) -> tuple[float, float]:
+    """Return what each warp adds to a barrier's time, and what is left without any: a line over 1 to 16 warps."""
+    times = [table.value("barrier", warps=warps) for warps in BARRIER_WARPS]
+    slope, rest = np.polyfit(BARRIER_WARPS, times, 1)
+    program = load_program("control", "barrier", TARGET)
+    others = [pc for pc in loop_of(program) if program.unit[pc] != Unit.BARRIER]
+    return float(slope), float(rest) - float(program.stall[others].sum()) / UNROLL
+
+
 def _at(kernel: str, **params: int) -> Callable[[Table], float]:
     return lambda table: table.value(kernel, **params)
 
@@ -203,7 +212,8 @@ BENCHMARK = Benchmark(
     source=_source(),
     points=tuple(_points()),
     feeds=(
-        Feed("sm.control.barrier_release_cycles", _own("barrier", Unit.BARRIER, UNROLL, warps=4), whole=True),
+        Feed("sm.control.barrier_arrival_cycles", lambda table: _barrier_fit(table)[0], whole=True),
+        Feed("sm.control.barrier_release_cycles", lambda table: _barrier_fit(table)[1], whole=True),
         Feed("sm.load_store.constant_load_latency_cycles", _at("constant_chain"), whole=True),
         Feed("sm.control.membar_latency_cycles", _own("fence", Unit.MEMBAR, FENCES), whole=True),
         Feed("sm.control.taken_branch_cycles", taken_branch_cycles, whole=True),

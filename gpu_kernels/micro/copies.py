@@ -214,13 +214,8 @@ def _point(
 
 
 def issue_cycles(table: Table) -> float:
-    """Return the pipe time of a copy at issue: by wavefronts written, extrapolated to none.
-
-    All lanes read the same 16 bytes, so that L2 is no limit; 8 lanes write one wavefront, 32 lanes four.
-    """
-    full = table.value("copy", lines=1, sectors=1, warps=MAX_WARPS)
-    quarter = table.value("copy_few", lanes=8, warps=MAX_WARPS)
-    return quarter - (full - quarter) / 3
+    """Return the pipe time of a copy of whole lines with the SM full; fewer lanes and sectors take no less."""
+    return table.value("copy", lines=4, sectors=16, warps=MAX_WARPS)
 
 
 def extra_latency(table: Table) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpu_kernels.measuring.device import addresses
 from gpu_kernels.measuring.timing import time_calls
+from gpu_kernels.micro import bandwidth, latency
 from gpu_kernels.micro.benchmark import Benchmark, Feed, Parameter, Point, Row, Table, launch
 from sim.isa.launch import Buffer, KernelLaunch
 
@@ -75,6 +76,7 @@ MICRO(stream, const char* data, u64 bytes) {
 
 def _measure(runner: Runner, benchmark: Benchmark) -> Iterator[Row]:
     data = Buffer("data", DATA_MB * MEGABYTE, "activations", zeroed=True)
+    bandwidth.scramble(runner, bandwidth.BENCHMARK, data)
     yield _node(runner, benchmark, "empty", {"ctas": 1}, Point("empty"), 1)
     yield _node(runner, benchmark, "empty", {"ctas": SMS}, Point("empty", ctas=SMS, warps=4), 1)
     big = Point("empty", ctas=SMS, warps=4, shared_bytes=BIG_SHARED_BYTES)
@@ -134,6 +136,8 @@ def _first_trip(runner: Runner, benchmark: Benchmark, data: Buffer) -> Iterator[
     point = Point("tiles", ctas=SMS, warps=16, arguments=(data,), shared_bytes=16 * 1024, simulated=False)
     one = runner.least(launch(benchmark, point, 1), cold=True)
     yield Row(benchmark.name, "cold_tile", {}, one / runner.clock_mhz, "us", 0.0, 9)
+    trip = latency.cold_hop(runner, latency.BENCHMARK, 256) / runner.clock_mhz
+    yield Row(benchmark.name, "dram_trip", {}, trip, "us", 0.0, 3)
     yield Row(benchmark.name, "clock", {}, runner.clock_mhz, "MHz", 0.0, 1)
 
 
@@ -154,8 +158,8 @@ def cta_start_cycles(table: Table) -> float:
 
 
 def ramp_us(table: Table) -> float:
-    """Return what is left of the streaming read's intercept after the node and the first trip to DRAM."""
-    return stream_fit(table)[0] - table.value("empty", ctas=1) - table.value("cold_tile")
+    """Return what is left of the streaming read's intercept after the node and an unloaded trip to DRAM."""
+    return stream_fit(table)[0] - table.value("empty", ctas=1) - table.value("dram_trip")
 
 
 BENCHMARK = Benchmark(

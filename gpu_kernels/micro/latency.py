@@ -116,7 +116,7 @@ def _measure(runner: Runner, benchmark: Benchmark) -> Iterator[Row]:
         yield _row(benchmark, name, {}, value, "fraction" if name.endswith("fraction") else CYCLES)
     yield from _histogram(benchmark, every)
     for megabytes in FOOTPRINTS_MB:
-        cycles = _cold(runner, benchmark, megabytes)
+        cycles = cold_hop(runner, benchmark, megabytes)
         yield _row(benchmark, "dram", {"megabytes": megabytes}, cycles)
         yield _row(benchmark, "dram_ns", {"megabytes": megabytes}, 1e3 * cycles / runner.clock_mhz, "ns")
 
@@ -163,7 +163,8 @@ def _chain(
     return _ring(runner, benchmark, data, lines, sm, (LINES, 3 * LINES), False, kernel)
 
 
-def _cold(runner: Runner, benchmark: Benchmark, megabytes: int) -> float:
+def cold_hop(runner: Runner, benchmark: Benchmark, megabytes: int) -> float:
+    """Return the cycles of a hop between lines that are not in L2, spread over a footprint."""
     nbytes = megabytes * MEGABYTE
     data = Buffer("data", nbytes, "activations")
     lines = random_lines(HOPS[1] + 1024, nbytes, megabytes)

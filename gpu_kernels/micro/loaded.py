@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gpu_kernels.micro import bandwidth
 from gpu_kernels.micro.benchmark import Benchmark, Feed, Parameter, Point, Row, Table, launch
 from gpu_kernels.micro.latency import MEGABYTE, random_lines, ring_of
 from sim.isa.launch import Buffer
@@ -86,6 +87,7 @@ MICRO(loaded, const u32* lines, char* ring, const char* data, u64 mask, int pace
 
 def _measure(runner: Runner, benchmark: Benchmark) -> Iterator[Row]:
     data = Buffer("data", STREAM_MB * MEGABYTE, "weights", zeroed=True)
+    bandwidth.scramble(runner, bandwidth.BENCHMARK, data)
     for level, megabytes, mask in (("dram", CHAIN_MB, data.nbytes - 1), ("l2", 1, L2_MB * MEGABYTE - 1)):
         ring = Buffer("ring", megabytes * MEGABYTE, "activations")
         lines = random_lines(HOPS + 512, ring.nbytes, megabytes)
