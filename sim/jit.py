@@ -23,28 +23,30 @@ CONSTANTS = Path(__file__).parent / "isa"  # operation numbers and modifier bits
 _OPTIONS: dict[str, Any] = {"cache": True, "_nrt": False}
 
 
-def entry(function: F) -> F:
+def entry(function: F) -> Any:
     """Compile a function that Python calls."""
-    return _bound_to_sources(numba.njit(**_OPTIONS)(function), function)
+    return _compiled(function, **_OPTIONS)
 
 
 def inner(function: F) -> F:
     """Compile a function that only compiled functions call: without wrappers it takes a quarter less time."""
-    return _bound_to_sources(numba.njit(**_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function), function)
+    return cast(F, _compiled(function, **_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True))
 
 
-def _bound_to_sources(compiled: Any, function: F) -> F:
+def _compiled(function: F, **options: Any) -> Any:
+    """Return numba's dispatcher, its cache bound to every file of the function's package."""
+    compiled: Any = numba.njit(**options)(function)
     stored = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if stored is not None:
         folder = Path(inspect.getfile(function)).parent
         stored._source_stamp = (stored._source_stamp, sources_digest(folder))
-    return cast(F, compiled)
+    return compiled
 
 
 @cache
 def sources_digest(folder: Path) -> str:
     """Hash the Python sources of a package and the constants that all of them share."""
     total = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")) + [CONSTANTS / "opcodes.py", CONSTANTS / "units.py"]:
+    for path in (*sorted(folder.glob("*.py")), CONSTANTS / "opcodes.py", CONSTANTS / "units.py"):
         total.update(path.name.encode() + b"\0" + path.read_bytes())
     return total.hexdigest()

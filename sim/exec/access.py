@@ -1,4 +1,4 @@
-"""Memory accesses of one warp instruction: addresses, the data moved, and what the access asks of banks and lines (numba).
+"""Memory accesses of one warp instruction: addresses, data moved, what is asked of banks and lines (numba).
 
 Global addresses are ``(GLOBAL_BASE_HIGH + buffer) << 32 | offset``: each buffer lies in its own 4 GiB, so address
 arithmetic never carries into the upper word and a stray address names the buffer it left. Behind a buffer without data
@@ -78,11 +78,13 @@ def count_distinct(address, active, size, shift, scratch):
 
 @inner
 def count_misses(scratch, count, tags):
-    """Count the sectors that this CTA has not touched lately (sets of WAYS tags, first in first out); remember them."""
+    """Count the sectors that this CTA has not touched lately, and remember them (sets of WAYS tags, FIFO)."""
     misses = 0
     for index in range(count):
         sector = scratch[index]
-        mixed = np.uint64(sector) * np.uint64(0x9E3779B97F4A7C15)  # buffers lie at equal offsets: mix all bits
+        mixed = np.uint64(sector) * np.uint64(
+            0x9E3779B97F4A7C15
+        )  # buffers lie at equal offsets: mix all bits
         first = WAYS * np.int64(mixed >> np.uint64(64 - SETS_LOG2))
         known = False
         for way in range(first, first + WAYS):
@@ -229,7 +231,7 @@ def load_constant(slots, modifiers, active, regs, uniform, constants, out):
             offset += np.int64(np.int32(regs[slots[1, 1], lane]))
         if slots[2, 0] == UREG and slots[2, 1] != URZ:
             offset += np.int64(np.int32(uniform[slots[2, 1]]))
-        out[lane] = offset if 0 <= offset and (offset >> 2) + parts <= len(constants) else 0
+        out[lane] = offset if offset >= 0 and (offset >> 2) + parts <= len(constants) else 0
     for part in range(parts):
         for lane in range(LANES):
             if kind == REG and number != RZ and active[lane]:

@@ -16,8 +16,12 @@ from sim.isa.opcodes import Op
 from sim.jit import inner
 
 _M32 = np.uint64(0xFFFFFFFF)
-MOV, IADD3, IADD, IMAD, LEA, LOP3, PLOP3, SHF = (int(op) for op in (Op.MOV, Op.IADD3, Op.IADD, Op.IMAD, Op.LEA, Op.LOP3, Op.PLOP3, Op.SHF))  # fmt: skip
-PRMT, SEL, IMNMX, ISETP, IABS, SGXT, BREV, POPC = (int(op) for op in (Op.PRMT, Op.SEL, Op.IMNMX, Op.ISETP, Op.IABS, Op.SGXT, Op.BREV, Op.POPC))  # fmt: skip
+MOV, IADD3, IADD, IMAD, LEA, LOP3, PLOP3, SHF = (
+    int(op) for op in (Op.MOV, Op.IADD3, Op.IADD, Op.IMAD, Op.LEA, Op.LOP3, Op.PLOP3, Op.SHF)
+)
+PRMT, SEL, IMNMX, ISETP, IABS, SGXT, BREV, POPC = (
+    int(op) for op in (Op.PRMT, Op.SEL, Op.IMNMX, Op.ISETP, Op.IABS, Op.SGXT, Op.BREV, Op.POPC)
+)
 FLO, P2R, R2P, VOTE, SHFL, R2UR = (int(op) for op in (Op.FLO, Op.P2R, Op.R2P, Op.VOTE, Op.SHFL, Op.R2UR))
 VIADDMNMX, IDP, BMSK, REDUX = (int(op) for op in (Op.VIADDMNMX, Op.IDP, Op.BMSK, Op.REDUX))
 
@@ -209,7 +213,9 @@ def funnel_shift(s, m, active, regs, uni, const, x, y, z):
     for lane in range(LANES):
         amount = np.uint64(y[lane])
         if m & o.DOUBLE:
-            amount = amount & np.uint64(63) if m & o.WRAP else min(amount, np.uint64(63 if not unsigned else 64))
+            amount = (
+                amount & np.uint64(63) if m & o.WRAP else min(amount, np.uint64(63 if not unsigned else 64))
+            )
         else:
             amount = amount & np.uint64(31) if m & o.WRAP else min(amount, np.uint64(32))
         value = np.uint64(x[lane]) | (np.uint64(z[lane]) << np.uint64(32))
@@ -466,7 +472,9 @@ def shuffle(s, m, active, regs, uni, const, preds, upreds, x, y, z, p):
 
 
 @inner
-def integer_operation(op, s, m, active, regs, uni, const, preds, upreds, x, y, z, w0, p, q, t, event, difference):
+def integer_operation(
+    op, s, m, active, regs, uni, const, preds, upreds, x, y, z, w0, p, q, t, event, difference
+):
     """Run one integer, predicate or register-movement operation; False where ``op`` is none."""
     if op == IMAD:
         multiply_add(s, m, active, regs, uni, const, preds, upreds, x, y, z, w0, p)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sim.errors import DeadlockError, TcsimError
 from sim.exec import access, state
 from sim.exec.folding import apply_fold, contradicted
-from sim.exec.interpreter import BAD_DIVERGENCE, FAULT, GROW, RUNAWAY, run_warp
+from sim.exec.interpreter import BAD_DIVERGENCE, FAULT, GROW, LEFT_THE_CODE, RUNAWAY, run_warp
 from sim.exec.state import AT_BARRIER, AT_HEADER, EXITED, RUNNING, Folder, Memory, Recorder, Registers
 from sim.isa.dataflow import Dependence, data_dependence
 from sim.isa.launch import CtaClass, KernelLaunch
@@ -70,7 +70,7 @@ def execute(launch: KernelLaunch, cta_class: CtaClass, fold: bool = True) -> Exe
 def _attempt(
     launch: KernelLaunch, cta_class: CtaClass, least_period: npt.NDArray[np.int32] | None
 ) -> tuple[Execution, tuple[int, int] | None]:
-    """Execute once, folding loops unless ``least_period`` is None; name the header and period of a fold that was wrong."""
+    """Execute once, folding loops unless ``least_period`` is None; name header and period of a fold that was wrong."""
     fold = least_period is not None
     run = _Run(
         launch,
@@ -90,7 +90,10 @@ def _attempt(
             raise DeadlockError(_blocked(run))
     wrong = int(contradicted(recorder, run.folder)) if fold else -1
     header, period = (int(value) for value in run.folder.folds[wrong, 4:6])
-    return Execution(_trace(launch, recorder, run.folder), launch, run.memory), (header, period) if wrong >= 0 else None
+    return Execution(_trace(launch, recorder, run.folder), launch, run.memory), (
+        header,
+        period,
+    ) if wrong >= 0 else None
 
 
 def _unsafe(launch: KernelLaunch) -> npt.NDArray[np.int32]:
@@ -175,10 +178,13 @@ def _fault_text(run: _Run, warp: int) -> str:
         return f"{program.name}: warp {warp} executed more than {MAX_ROWS} instructions; does its loop end?"
     if code == BAD_DIVERGENCE:
         return f"{head}: warp {warp} diverged in a way that is not supported (barrier or blocked in divergent code)"
+    place = f"global address {address:#x}"
+    stack = f"the {access.LOCAL_BYTES} bytes of stack that a thread has"
     what = {
-        access.OUT_OF_RANGE_GLOBAL: f"global address {address:#x} lies in no buffer{_nearest_buffer(run.launch, address)}",
+        access.OUT_OF_RANGE_GLOBAL: f"{place} lies in no buffer{_nearest_buffer(run.launch, address)}",
         access.OUT_OF_RANGE_SHARED: f"shared address {address:#x} is beyond the CTA's shared memory",
-        access.OUT_OF_RANGE_LOCAL: f"local address {address:#x} is outside the {access.LOCAL_BYTES} bytes of stack that a thread has",
+        LEFT_THE_CODE: "control left the kernel's code after this instruction",
+        access.OUT_OF_RANGE_LOCAL: f"local address {address:#x} is outside {stack}",
         access.MISALIGNED: f"address {address:#x} is not aligned to the access",
     }.get(code, "the operation is not supported by the executor")
     return f"{head}: warp {warp} lane {lane}: {what}"
@@ -197,7 +203,9 @@ def _trace(launch: KernelLaunch, recorder: Recorder, folder: Folder) -> WarpTrac
     offset = np.concatenate([[0], np.cumsum(recorder.count)]).astype(np.int64)
     rows = np.concatenate([recorder.rows[warp, :count] for warp, count in enumerate(recorder.count)])
     folds = folder.folds[: int(folder.fold_count[0])]
-    loops = np.stack([folds[:, 1] + offset[folds[:, 0]], folds[:, 2] + offset[folds[:, 0]], folds[:, 3]], axis=1)
+    loops = np.stack(
+        [folds[:, 1] + offset[folds[:, 0]], folds[:, 2] + offset[folds[:, 0]], folds[:, 3]], axis=1
+    )
     columns = [np.ascontiguousarray(rows[:, index]) for index in range(state.TRACE_COLUMNS)]
     pc, lanes, pattern, lines, sectors, misses, taken, buffer = columns
     patterns = recorder.patterns[: int(recorder.pattern_count[0])].copy()

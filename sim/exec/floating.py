@@ -1,7 +1,7 @@
 """What instructions compute: FP32 and packed 16-bit floating point on 32 lanes (numba).
 
-``x``, ``y``, ``z`` are uint32[32] scratch, ``xf``, ``yf``, ``zf`` the same memory as FP32. ``event`` and ``difference`` are
-those of ``sim.exec.compute``.
+``x``, ``y``, ``z`` are uint32[32] scratch, ``xf``, ``yf``, ``zf`` the same memory as FP32. ``event`` and
+``difference`` are those of ``sim.exec.compute``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
 from sim.jit import inner
 
-FADD, FMUL, FFMA, FMNMX, FSEL, FSETP, MUFU = (int(op) for op in (Op.FADD, Op.FMUL, Op.FFMA, Op.FMNMX, Op.FSEL, Op.FSETP, Op.MUFU))  # fmt: skip
+FADD, FMUL, FFMA, FMNMX, FSEL, FSETP, MUFU = (
+    int(op) for op in (Op.FADD, Op.FMUL, Op.FFMA, Op.FMNMX, Op.FSEL, Op.FSETP, Op.MUFU)
+)
 I2F, F2I, F2FP, FRND, FCHK = (int(op) for op in (Op.I2F, Op.F2I, Op.F2FP, Op.FRND, Op.FCHK))
 HADD2, HMUL2, HFMA2, HADD2_F32 = (int(op) for op in (Op.HADD2, Op.HMUL2, Op.HFMA2, Op.HADD2_F32))
 HMNMX2, HSET2, HSETP2 = (int(op) for op in (Op.HMNMX2, Op.HSET2, Op.HSETP2))
@@ -33,7 +35,9 @@ def _read(out, slot, m, regs, uni, const):
 
 
 @inner
-def float_operation(op, s, m, active, regs, uni, const, preds, upreds, x, y, z, xf, yf, zf, p, q, event, difference):
+def float_operation(
+    op, s, m, active, regs, uni, const, preds, upreds, x, y, z, xf, yf, zf, p, q, event, difference
+):
     """Run one floating-point operation; False where ``op`` is none."""
     if op == FADD or op == FMUL or op == FFMA:
         _arithmetic(op, s, m, regs, uni, const, x, y, z, xf, yf, zf)
@@ -54,7 +58,9 @@ def float_operation(op, s, m, active, regs, uni, const, preds, upreds, x, y, z, 
         ln.halves(x, s[1], regs, uni, const)
         ln.halves(y, s[2], regs, uni, const)
         for lane in range(LANES):
-            xf[lane] = rnd.half_to_float(x[lane] & np.uint32(0xFFFF)) + rnd.half_to_float(y[lane] & np.uint32(0xFFFF))
+            xf[lane] = rnd.half_to_float(x[lane] & np.uint32(0xFFFF)) + rnd.half_to_float(
+                y[lane] & np.uint32(0xFFFF)
+            )
         rnd.finish(xf, x, 0)
     elif op == MUFU or op == I2F or op == F2I or op == FRND:
         _one_operand(op, s, m, regs, uni, const, x, xf)
@@ -67,7 +73,9 @@ def float_operation(op, s, m, active, regs, uni, const, preds, upreds, x, y, z, 
                 x[lane] = y[lane]
         rnd.finish(xf, x, m)
     else:
-        return _float_predicate(op, s, m, active, regs, uni, const, preds, upreds, x, y, xf, yf, p, q, event, difference)
+        return _float_predicate(
+            op, s, m, active, regs, uni, const, preds, upreds, x, y, xf, yf, p, q, event, difference
+        )
     ln.write(s[0], x, active, regs, uni)
     return True
 
@@ -206,7 +214,9 @@ def _packed(op, s, m, regs, uni, const, preds, upreds, x, y, z, p):
             elif op == HMUL2:
                 result = a * b
             elif op == HFMA2:
-                result = rnd.sum_to_odd(a * b, np.float64(_from_16((z[lane] >> amount) & np.uint32(0xFFFF), m)))
+                result = rnd.sum_to_odd(
+                    a * b, np.float64(_from_16((z[lane] >> amount) & np.uint32(0xFFFF), m))
+                )
             else:
                 result = b if _second_is_picked(a, b, p[lane] != 0) else a
             word |= _to_16(result, m) << amount
@@ -221,7 +231,9 @@ def _float_compare(code, a, b):
 
 
 @inner
-def _float_predicate(op, s, m, active, regs, uni, const, preds, upreds, x, y, xf, yf, p, q, event, difference):
+def _float_predicate(
+    op, s, m, active, regs, uni, const, preds, upreds, x, y, xf, yf, p, q, event, difference
+):
     """FSETP, HSETP2 and HSET2, and FCHK: does a division need its slow path (by the operands' exponents)."""
     if op == FCHK:
         ln.floating(x, s[1], regs, uni, const)
@@ -229,7 +241,9 @@ def _float_predicate(op, s, m, active, regs, uni, const, preds, upreds, x, y, xf
         for lane in range(LANES):
             a = np.int64((x[lane] >> np.uint32(23)) & np.uint32(0xFF))
             b = np.int64((y[lane] >> np.uint32(23)) & np.uint32(0xFF))
-            easy = 25 <= a <= 254 and 2 <= b <= 251 and -124 <= a - b <= 126  # measured for every pair of exponents
+            easy = (
+                25 <= a <= 254 and 2 <= b <= 251 and -124 <= a - b <= 126
+            )  # measured for every pair of exponents
             p[lane] = 0 if easy else 1
             difference[lane] = p[lane]
         event[0] = o.NE
@@ -283,4 +297,6 @@ def _half_predicates(op, s, m, regs, uni, const, preds, upreds, x, y, p, q, diff
         q[lane] = join(high, other, m)
         difference[lane] = low + 2 * high
         if op == HSET2:
-            x[lane] = (yes if p[lane] else np.uint32(0)) | ((yes if q[lane] else np.uint32(0)) << np.uint32(16))
+            x[lane] = (yes if p[lane] else np.uint32(0)) | (
+                (yes if q[lane] else np.uint32(0)) << np.uint32(16)
+            )

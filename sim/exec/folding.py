@@ -99,13 +99,17 @@ def _skippable(w, slot, iteration, period, recorder, folder):
     for index in range(length):
         if folder.unsafe[recorder.rows[w, row[0] + index, PC]]:
             return 0
-        if not _same_row(w, row[0] + index, row[1] + index, recorder) or not _same_row(w, row[1] + index, row[2] + index, recorder):
+        if not _same_row(w, row[0] + index, row[1] + index, recorder) or not _same_row(
+            w, row[1] + index, row[2] + index, recorder
+        ):
             return 0
         if not _linear_address(w, row[0] + index, row[1] + index, row[2] + index, recorder):
             return 0
     windows = FOREVER
     for index in range(decisions):
-        windows = min(windows, _windows_unchanged(w, event[0] + index, event[1] + index, event[2] + index, folder))
+        windows = min(
+            windows, _windows_unchanged(w, event[0] + index, event[1] + index, event[2] + index, folder)
+        )
         if windows <= WORTHWHILE:
             return 0
     return windows - 1 if windows < FOREVER else 0
@@ -182,7 +186,10 @@ def apply_fold(w, windows, registers, recorder, folder):
     _advance(registers.general[w], folder.snapshot[w, slot, one], folder.snapshot[w, slot, two], windows)
     for number in range(64):
         step = registers.uniform[w, number] - folder.snapshot_uniform[w, slot, one, number]
-        if step == folder.snapshot_uniform[w, slot, one, number] - folder.snapshot_uniform[w, slot, two, number]:
+        if (
+            step
+            == folder.snapshot_uniform[w, slot, one, number] - folder.snapshot_uniform[w, slot, two, number]
+        ):
             registers.uniform[w, number] += np.uint32(np.int64(step) * windows & 0xFFFFFFFF)
     fold = folder.fold_count[0]
     folder.folds[fold, 0] = w
@@ -215,7 +222,12 @@ def contradicted(recorder, folder):
     The rows after a fold must repeat the folded window, with addresses advanced by the skipped windows.
     """
     for fold in range(folder.fold_count[0]):
-        w, begin, end, windows = folder.folds[fold, 0], folder.folds[fold, 1], folder.folds[fold, 2], folder.folds[fold, 3]
+        w, begin, end, windows = (
+            folder.folds[fold, 0],
+            folder.folds[fold, 1],
+            folder.folds[fold, 2],
+            folder.folds[fold, 3],
+        )
         length = end - begin
         if end + length > recorder.count[w]:
             return fold

@@ -12,7 +12,7 @@ from sim.exec import lanes as ln
 from sim.exec.compute import integer_operation
 from sim.exec.floating import float_operation
 from sim.exec.folding import at_header, remember_event
-from sim.exec.lanes import LANES, NONE, RZ
+from sim.exec.lanes import LANES, NONE
 from sim.exec.state import (
     ACTIVE,
     AT_BARRIER,
@@ -33,15 +33,22 @@ from sim.isa.opcodes import Op
 from sim.jit import entry, inner
 
 STOPPED, GROW, FAULT = 0, 1, 2
-BAD_DIVERGENCE, UNKNOWN_OPERATION, RUNAWAY = 10, 11, 12
+BAD_DIVERGENCE, UNKNOWN_OPERATION, RUNAWAY, LEFT_THE_CODE = 10, 11, 12, 13
 WARPSYNC_SLOT = 16
 
 NOP, S2R, LDC = int(Op.NOP), int(Op.S2R), int(Op.LDC)
 HMMA, IMMA = int(Op.HMMA), int(Op.IMMA)
 LDS, STS, LDSM, STSM = int(Op.LDS), int(Op.STS), int(Op.LDSM), int(Op.STSM)
 LDG, STG, LDGSTS, RED, ATOMG = int(Op.LDG), int(Op.STG), int(Op.LDGSTS), int(Op.RED), int(Op.ATOMG)
-COPY_COMMIT, COPY_WAIT, MEMBAR, MARKER = int(Op.COPY_COMMIT), int(Op.COPY_WAIT), int(Op.MEMBAR), int(Op.MARKER)
-BRA, EXIT, BSSY, BSYNC, BREAK, WARPSYNC, BAR = (int(op) for op in (Op.BRA, Op.EXIT, Op.BSSY, Op.BSYNC, Op.BREAK, Op.WARPSYNC, Op.BAR))  # fmt: skip
+COPY_COMMIT, COPY_WAIT, MEMBAR, MARKER = (
+    int(Op.COPY_COMMIT),
+    int(Op.COPY_WAIT),
+    int(Op.MEMBAR),
+    int(Op.MARKER),
+)
+BRA, EXIT, BSSY, BSYNC, BREAK, WARPSYNC, BAR = (
+    int(op) for op in (Op.BRA, Op.EXIT, Op.BSSY, Op.BSYNC, Op.BREAK, Op.WARPSYNC, Op.BAR)
+)
 LDL, STL, ATOMS, CALL, RET, BMOV = (int(op) for op in (Op.LDL, Op.STL, Op.ATOMS, Op.CALL, Op.RET, Op.BMOV))
 FIRST_MEMORY, LAST_MEMORY, FIRST_CONTROL = LDL, ATOMG, BRA
 FIRST_FLOAT, LAST_FLOAT = int(Op.FADD), int(Op.FCHK)
@@ -114,7 +121,23 @@ def release_converged(w, group_pc, group_mask, group_wait, group_need, groups, e
 
 @inner
 def memory_operation(
-    w, op, s, m, active, regs, uni, preds, upreds, memory, recorder, tags_row, address, index, second, p, fault
+    w,
+    op,
+    s,
+    m,
+    active,
+    regs,
+    uni,
+    preds,
+    upreds,
+    memory,
+    recorder,
+    tags_row,
+    address,
+    index,
+    second,
+    p,
+    fault,
 ):
     """Run one access to shared or global memory and fill its trace columns; return a fault code."""
     if op == LDL or op == STL:
@@ -135,9 +158,19 @@ def memory_operation(
                 return _report(fault, mem.OUT_OF_RANGE_SHARED, lane, address[lane])
             if address[lane] & (size - 1):
                 return _report(fault, mem.MISALIGNED, lane, address[lane])
-        kind = mem.KIND_LOAD if op == LDS else (mem.KIND_STORE if op != LDSM and op != STSM else mem.KIND_MATRIX)
+        kind = (
+            mem.KIND_LOAD if op == LDS else (mem.KIND_STORE if op != LDSM and op != STSM else mem.KIND_MATRIX)
+        )
         tags_row[PATTERN] = mem.shared_pattern(
-            address, active, size, kind, lanes, recorder.pattern_row, recorder.patterns, recorder.pattern_table, recorder.pattern_count
+            address,
+            active,
+            size,
+            kind,
+            lanes,
+            recorder.pattern_row,
+            recorder.patterns,
+            recorder.pattern_table,
+            recorder.pattern_count,
         )
         if op == LDS:
             mem.load_lanes(memory.shared, memory.shared_words, address, active, s, 0, m, regs)
@@ -240,15 +273,24 @@ def _copy(memory, target, index, active, present, size):
             continue
         to = target[lane] >> 2
         for part in range(size >> 2):
-            memory.shared_words[to + part] = memory.flat_words[(index[lane] >> 2) + part] if present[lane] else np.uint32(0)
+            memory.shared_words[to + part] = (
+                memory.flat_words[(index[lane] >> 2) + part] if present[lane] else np.uint32(0)
+            )
 
 
 @entry
-def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory, recorder, folder, scratch, fault):
+def run_warp(
+    w, opcode, modifiers, operands, guard, target_of, registers, memory, recorder, folder, scratch, fault
+):
     """Run warp ``w`` until it stops; return STOPPED, GROW (trace full) or FAULT."""
     regs, regs_f, regs_i = registers.general[w], registers.general_f[w], registers.general_i[w]
     uni, preds, upreds = registers.uniform[w], registers.predicates[w], registers.uniform_predicates[w]
-    group_pc, group_mask, group_wait, groups = registers.group_pc, registers.group_mask, registers.group_wait, registers.groups
+    group_pc, group_mask, group_wait, groups = (
+        registers.group_pc,
+        registers.group_mask,
+        registers.group_wait,
+        registers.groups,
+    )
     group_need = registers.group_need
     convergence, exited, state = registers.convergence, registers.exited, registers.state
     active, p, q, t = scratch.active, scratch.p, scratch.q, scratch.t
@@ -271,6 +313,10 @@ def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory
         if row >= capacity or recorder.pattern_count[0] >= pattern_limit:
             return GROW
         pc = group_pc[w, g]
+        if pc < 0 or pc >= len(opcode):
+            fault[0] = LEFT_THE_CODE
+            fault[1] = recorder.rows[w, row - 1, PC]
+            return FAULT
         op, m, s = opcode[pc], modifiers[pc], operands[pc]
         count = activate(active, group_mask[w, g], guard[pc], preds, upreds)
         entry = recorder.rows[w, row]
@@ -288,7 +334,19 @@ def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory
             event[0] = 0
             if op == HMMA:
                 accumulate_half, steps = (m & 1) != 0, 1 + ((m >> 1) & 1)
-                hmma(s, regs, regs_f, scratch.a_bits, scratch.a, scratch.b_bits, scratch.b, scratch.acc, steps, accumulate_half, (m & o.BF16) != 0)
+                hmma(
+                    s,
+                    regs,
+                    regs_f,
+                    scratch.a_bits,
+                    scratch.a,
+                    scratch.b_bits,
+                    scratch.b,
+                    scratch.acc,
+                    steps,
+                    accumulate_half,
+                    (m & o.BF16) != 0,
+                )
             elif op == IMMA:
                 imma(s, regs, regs_i, scratch.ai, scratch.bi, scratch.acci, 1 + ((m >> 1) & 1))
             elif FIRST_MEMORY <= op <= LAST_MEMORY:
@@ -300,10 +358,30 @@ def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory
                     fault[1] = pc
                     return FAULT
                 lane = ln.first_active(active)
-                recorder.address[w, row] = scratch.second[lane] if op == LDGSTS and not p[lane] else scratch.address[lane]
+                recorder.address[w, row] = (
+                    scratch.second[lane] if op == LDGSTS and not p[lane] else scratch.address[lane]
+                )
             elif FIRST_FLOAT <= op <= LAST_FLOAT:
                 if not float_operation(
-                    op, s, m, active, regs, uni, memory.constants, preds, upreds, x, y, z, xf, yf, zf, p, q, event, scratch.difference
+                    op,
+                    s,
+                    m,
+                    active,
+                    regs,
+                    uni,
+                    memory.constants,
+                    preds,
+                    upreds,
+                    x,
+                    y,
+                    z,
+                    xf,
+                    yf,
+                    zf,
+                    p,
+                    q,
+                    event,
+                    scratch.difference,
                 ):
                     fault[0] = UNKNOWN_OPERATION
                     fault[1] = pc
@@ -330,7 +408,24 @@ def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory
             elif op == NOP or op == COPY_COMMIT or op == COPY_WAIT or op == MEMBAR or op == MARKER:
                 pass
             elif not integer_operation(
-                op, s, m, active, regs, uni, memory.constants, preds, upreds, x, y, z, scratch.w0, p, q, t, event, scratch.difference
+                op,
+                s,
+                m,
+                active,
+                regs,
+                uni,
+                memory.constants,
+                preds,
+                upreds,
+                x,
+                y,
+                z,
+                scratch.w0,
+                p,
+                q,
+                t,
+                event,
+                scratch.difference,
             ):
                 fault[0] = UNKNOWN_OPERATION
                 fault[1] = pc
@@ -358,7 +453,13 @@ def run_warp(w, opcode, modifiers, operands, guard, target_of, registers, memory
             elif mask == group_mask[w, g]:
                 entry[TAKEN] = 1
                 group_pc[w, g] = goal
-                if goal <= pc and op == BRA and groups[w] == 1 and folder.enabled[0] and at_header(w, goal, registers, recorder, folder):
+                if (
+                    goal <= pc
+                    and op == BRA
+                    and groups[w] == 1
+                    and folder.enabled[0]
+                    and at_header(w, goal, registers, recorder, folder)
+                ):
                     state[w] = AT_HEADER
                     return STOPPED
             else:

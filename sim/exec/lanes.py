@@ -91,7 +91,9 @@ def wide(out, slot, regs, uniform, constants):
         elif kind == IMM:
             word = np.uint64(np.int64(np.int32(np.uint32(value & 0xFFFFFFFF))))
         elif kind == CONST:
-            word = np.uint64(constants[value >> 2]) | (np.uint64(constants[(value >> 2) + 1]) << np.uint64(32))
+            word = np.uint64(constants[value >> 2]) | (
+                np.uint64(constants[(value >> 2) + 1]) << np.uint64(32)
+            )
         for lane in range(LANES):
             out[lane] = word
     if slot[2] & NEG:

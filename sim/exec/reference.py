@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from sim.errors import DeadlockError, TcsimError
 from sim.exec import reference_float as _float  # registers its meanings
@@ -103,20 +104,26 @@ class Reference:
         flat = [row for rows in self.rows for row in rows]
         patterns = list(dict.fromkeys(row.access.pattern for row in flat if row.access.pattern))
         number = {pattern: index for index, pattern in enumerate(patterns)}
-        columns = [
-            [row.pc for row in flat],
-            [row.lanes for row in flat],
-            [number[row.access.pattern] if row.access.pattern else -1 for row in flat],
-            [row.access.lines for row in flat],
-            [row.access.sectors for row in flat],
-            [row.access.misses for row in flat],
-            [int(row.taken) for row in flat],
-            [row.access.buffer for row in flat],
-        ]
-        offset = np.cumsum([0, *(len(rows) for rows in self.rows)]).astype(np.int64)
-        table = np.array(patterns, np.int32).reshape(-1, 34)
-        arrays = [np.array(column, np.int32) for column in columns]
-        return WarpTrace(self.program, offset, *arrays, np.zeros((0, 3), np.int64), table)
+        counts = [len(rows) for rows in self.rows]
+        accesses = [row.access for row in flat]
+        return WarpTrace(
+            program=self.program,
+            offset=np.cumsum([0, *counts]).astype(np.int64),
+            pc=_column([row.pc for row in flat]),
+            lanes=_column([row.lanes for row in flat]),
+            pattern=_column([number[access.pattern] if access.pattern else -1 for access in accesses]),
+            lines=_column([access.lines for access in accesses]),
+            sectors=_column([access.sectors for access in accesses]),
+            misses=_column([access.misses for access in accesses]),
+            taken=_column([int(row.taken) for row in flat]),
+            buffer=_column([access.buffer for access in accesses]),
+            loops=np.zeros((0, 3), np.int64),
+            patterns=np.array(patterns, np.int32).reshape(-1, 34),
+        )
+
+
+def _column(values: list[int]) -> npt.NDArray[np.int32]:
+    return np.array(values, np.int32)
 
 
 def execute_reference(launch: KernelLaunch, cta_class: CtaClass) -> Execution:

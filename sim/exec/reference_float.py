@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,6 +15,20 @@ from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
 
 NEAREST, UP, DOWN, ZERO = range(4)
+_TO_WHOLE: dict[int, Callable[[Fraction], int]] = {
+    NEAREST: round,
+    UP: math.ceil,
+    DOWN: math.floor,
+    ZERO: math.trunc,
+}
+_SPECIAL: dict[int, Callable[[Array], Array]] = {
+    o.MUFU_RCP: lambda x: 1 / x,
+    o.MUFU_EX2: np.exp2,
+    o.MUFU_RSQ: lambda x: 1 / np.sqrt(x),
+    o.MUFU_SQRT: np.sqrt,
+    o.MUFU_LG2: np.log2,
+    o.MUFU_TANH: np.tanh,
+}
 
 
 @dataclass(frozen=True)
@@ -34,8 +49,7 @@ def rounded(value: Fraction, form: Format, mode: int = NEAREST) -> float:
     exponent = math.floor(math.log2(magnitude.numerator) - math.log2(magnitude.denominator))
     exponent += (magnitude >= Fraction(2) ** (exponent + 1)) - (magnitude < Fraction(2) ** exponent)
     quantum = Fraction(2) ** (max(exponent, form.lowest) - form.precision + 1)
-    scaled = value / quantum
-    steps = {NEAREST: round, UP: math.ceil, DOWN: math.floor, ZERO: math.trunc}[mode](scaled)
+    steps = _TO_WHOLE[mode](value / quantum)
     result = steps * quantum
     largest = (2 - Fraction(2) ** (1 - form.precision)) * Fraction(2) ** form.highest
     if abs(result) > largest:
@@ -137,14 +151,7 @@ def special_function(step: Step) -> None:
     """Approximations of the hardware, here correctly rounded; subnormals are zeros, but for TANH."""
     keeps = step.modifiers & 15 == o.MUFU_TANH
     value = (step.fp32(1) if keeps else flushed(step.fp32(1))).astype(np.float64)
-    result = {
-        o.MUFU_RCP: lambda x: 1 / x,
-        o.MUFU_EX2: np.exp2,
-        o.MUFU_RSQ: lambda x: 1 / np.sqrt(x),
-        o.MUFU_SQRT: np.sqrt,
-        o.MUFU_LG2: np.log2,
-        o.MUFU_TANH: np.tanh,
-    }[step.modifiers & 15](value).astype(np.float32)
+    result = _SPECIAL[step.modifiers & 15](value).astype(np.float32)
     write_fp32(step, result if keeps else flushed(result))
 
 

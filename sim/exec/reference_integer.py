@@ -236,22 +236,17 @@ def dot_product(step: Step) -> None:
     step.write(0, unsigned((a * b).sum(axis=1) + step.integer(3)))
 
 
+_REDUCTIONS: dict[int, Callable[[int, int], int]] = {
+    o.ADD: operator.add, o.MIN: min, o.MAX: max, o.AND_OP: operator.and_, o.OR_OP: operator.or_, o.XOR_OP: operator.xor,
+}  # fmt: skip
+
+
 @meaning(Op.REDUX)
 def reduce_lanes(step: Step) -> None:
     """Combine the active lanes' words into one."""
     words = [int(value) for value in step.number(1)[step.active]]
     code = (step.modifiers & o.ATOMIC_MASK) >> o.ATOMIC_SHIFT
-    total = reduce(
-        {
-            o.ADD: operator.add,
-            o.MIN: min,
-            o.MAX: max,
-            o.AND_OP: operator.and_,
-            o.OR_OP: operator.or_,
-            o.XOR_OP: operator.xor,
-        }[code],
-        words,
-    )
+    total = reduce(_REDUCTIONS[code], words)
     step.write(0, unsigned(np.full(LANES, total, object)))
 
 

@@ -21,7 +21,9 @@ DIRECTED = o.ROUND_UP | o.ROUND_DOWN | o.ROUND_ZERO
 def half_to_float(half):
     """Convert FP16 bits (in a uint32) to FP32, exactly."""
     shifted = (half & np.uint32(0x7FFF)) << np.uint32(13)
-    value = np.uint32(shifted).view(np.float32) * np.float32(5.192296858534828e33)  # 2^112: subnormals come right by themselves
+    value = np.uint32(shifted).view(np.float32) * np.float32(
+        5.192296858534828e33
+    )  # 2^112: subnormals come right by themselves
     bits = np.float32(value).view(np.uint32) | ((half & np.uint32(0x8000)) << np.uint32(16))
     if (half & np.uint32(0x7C00)) == np.uint32(0x7C00):
         bits |= np.uint32(0x7F800000)
@@ -97,12 +99,17 @@ def to_float(value, modifiers):
 
 
 @inner
+def _same_sign(a, b):
+    return (np.float64(a).view(np.int64) < 0) == (np.float64(b).view(np.int64) < 0)
+
+
+@inner
 def add(a, b, modifiers):
     """FP32 a + b."""
     if not modifiers & DIRECTED:
         return a + b
     x, y = np.float64(a), np.float64(b)
-    if modifiers & o.ROUND_DOWN and x == -y and (x != 0.0 or np.float32(a).view(np.uint32) != np.float32(b).view(np.uint32)):
+    if modifiers & o.ROUND_DOWN and x == -y and (x != 0.0 or not _same_sign(x, y)):
         return np.float32(-0.0)  # what cancels is -0 when rounding down
     return to_float(sum_to_odd(x, y), modifiers)
 
@@ -118,9 +125,12 @@ def fused(a, b, c, modifiers):
     """FP32 a * b + c, rounded once."""
     product, addend = np.float64(a) * np.float64(b), np.float64(c)
     total = sum_to_odd(product, addend)
-    if modifiers & o.ROUND_DOWN and product == -addend:
-        if product != 0.0 or np.float64(product).view(np.uint64) != np.float64(addend).view(np.uint64):
-            return np.float32(-0.0)
+    if (
+        modifiers & o.ROUND_DOWN
+        and product == -addend
+        and (product != 0.0 or not _same_sign(product, addend))
+    ):
+        return np.float32(-0.0)
     return to_float(total, modifiers)
 
 
@@ -129,7 +139,7 @@ def finish(values, bits, modifiers):
     """Give FP32 results (and their bits, the same memory) what the suffixes ask: .SAT, .FTZ, the canonical NaN."""
     if modifiers & o.SATURATE:
         for lane in range(32):
-            values[lane] = min(max(values[lane], np.float32(0.0)), np.float32(1.0)) if values[lane] > 0 else np.float32(0.0)
+            values[lane] = min(values[lane], np.float32(1.0)) if values[lane] > 0 else np.float32(0.0)
     if modifiers & o.FTZ:
         flush(bits)
     for lane in range(32):

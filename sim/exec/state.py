@@ -11,7 +11,7 @@ from sim.exec.access import GLOBAL_BASE_HIGH, L1_SECTORS, LOCAL_BYTES, STACK_TOP
 from sim.isa import opcodes as o
 from sim.isa.decode import shared_window
 from sim.isa.launch import BufferRef, CtaClass, Dim3, KernelLaunch
-from sim.isa.opcodes import Op
+from sim.isa.opcodes import Kind, Op
 from sim.isa.operands import bank_base
 
 Array = npt.NDArray[Any]
@@ -67,7 +67,7 @@ class Recorder(NamedTuple):
 
     rows: Array  # int32 [W, capacity, TRACE_COLUMNS]
     address: Array  # int64 [W, capacity] of the first active lane
-    count: Array  # int64 [W]
+    count: Array  # type: ignore[assignment] # int64 [W]; hides tuple's own method
     patterns: Array  # int32 [capacity, 34]
     pattern_table: Array  # int64 hash table
     pattern_count: Array  # int64 [1]
@@ -185,7 +185,8 @@ def buffer_address(index: int, offset: int = 0) -> int:
 def _constants(launch: KernelLaunch) -> Array:
     """Flatten the constant banks: block and grid sizes, stack pointer and arguments into bank 0."""
     program = launch.program
-    banks = max([0, *program.constants]) + 1
+    used = program.operands[program.operands[:, :, 0] == int(Kind.CONST)][:, 1] >> 16
+    banks = max([0, *program.constants, *used.tolist()]) + 1
     flat = np.zeros(bank_base(banks), np.uint8)
     for bank, data in program.constants.items():
         flat[bank_base(bank) : bank_base(bank) + len(data)] = np.frombuffer(data, np.uint8)
@@ -243,7 +244,7 @@ class Scratch(NamedTuple):
     zf: Array
     w0: Array
     address: Array
-    index: Array
+    index: Array  # type: ignore[assignment] # hides tuple's own method
     second: Array
     event: Array
     difference: Array
@@ -261,7 +262,7 @@ def build_scratch() -> Scratch:
     """Return working arrays."""
     lanes = [np.zeros(32, np.uint32) for _ in range(3)]
     a, b = np.zeros(256, np.float32), np.zeros(128, np.float32)
-    return Scratch(
+    return Scratch(  # type: ignore[call-arg] # mypy does not count starred arguments
         *(np.zeros(32, np.uint8) for _ in range(4)),
         *lanes,
         *(lane.view(np.float32) for lane in lanes),

@@ -10,12 +10,12 @@ import numpy as np
 
 from sim.exec.lanes import RZ
 from sim.exec.rounding import half_to_float, to_half
-from sim.jit import inner
+from sim.jit import inner as compiled
 
 INFINITE = np.uint32(0x7C00)
 
 
-@inner
+@compiled
 def _expand(bits, values, count, bfloat):
     """Convert raw 16-bit numbers in ``bits`` to FP32 in place; ``values`` is the same memory."""
     if bfloat:
@@ -24,12 +24,16 @@ def _expand(bits, values, count, bfloat):
         return
     for index in range(count):
         word = bits[index]
-        scaled = np.uint32((word & np.uint32(0x7FFF)) << np.uint32(13)).view(np.float32) * np.float32(2.0**112)
+        scaled = np.uint32((word & np.uint32(0x7FFF)) << np.uint32(13)).view(np.float32) * np.float32(
+            2.0**112
+        )
         special = np.uint32(0x7F800000) if (word & INFINITE) == INFINITE else np.uint32(0)
-        bits[index] = np.float32(scaled).view(np.uint32) | ((word & np.uint32(0x8000)) << np.uint32(16)) | special
+        bits[index] = (
+            np.float32(scaled).view(np.uint32) | ((word & np.uint32(0x8000)) << np.uint32(16)) | special
+        )
 
 
-@inner
+@compiled
 def _gather(bits, row, stride, column, regs, number):
     """Lay one fragment register (two raw halves per lane) at row + group, column + 2 * thread."""
     for group in range(8):
@@ -40,7 +44,7 @@ def _gather(bits, row, stride, column, regs, number):
             bits[place + 1] = word >> np.uint32(16)
 
 
-@inner
+@compiled
 def _gather_transposed(bits, row, regs, number):
     """Lay one fragment register of B at row + 2 * thread, group."""
     for group in range(8):
@@ -51,9 +55,9 @@ def _gather_transposed(bits, row, regs, number):
             bits[place + 8] = word >> np.uint32(16)
 
 
-@inner
+@compiled
 def hmma(slots, regs, regs_f, a_bits, a, b_bits, b, acc, steps, half_accumulator, bfloat):
-    """Run m16n8k(8*steps) on 16-bit inputs. ``a``/``b``/``acc`` are flat FP32 scratch; ``*_bits`` the same as uint32."""
+    """Run m16n8k(8*steps) on 16-bit inputs; ``a``, ``b``, ``acc`` are FP32 scratch, ``*_bits`` the same as uint32."""
     base_a, base_b = slots[1, 1], slots[2, 1]
     for step in range(steps):
         _gather(a_bits, 0, 16, 8 * step, regs, base_a + 2 * step if base_a != RZ else RZ)
@@ -76,12 +80,14 @@ def hmma(slots, regs, regs_f, a_bits, a, b_bits, b, acc, steps, half_accumulator
         _store_accumulator(slots[0, 1], regs_f, acc)
 
 
-@inner
+@compiled
 def _load_accumulator(number, regs, acc):
     for lane in range(32):
         group, thread = lane >> 2, 2 * (lane & 3)
         if number == RZ:
-            acc[group, thread] = acc[group, thread + 1] = acc[group + 8, thread] = acc[group + 8, thread + 1] = 0
+            acc[group, thread] = acc[group, thread + 1] = acc[group + 8, thread] = acc[
+                group + 8, thread + 1
+            ] = 0
         else:
             acc[group, thread] = regs[number, lane]
             acc[group, thread + 1] = regs[number + 1, lane]
@@ -89,7 +95,7 @@ def _load_accumulator(number, regs, acc):
             acc[group + 8, thread + 1] = regs[number + 3, lane]
 
 
-@inner
+@compiled
 def _store_accumulator(number, regs, acc):
     for lane in range(32):
         group, thread = lane >> 2, 2 * (lane & 3)
@@ -99,17 +105,19 @@ def _store_accumulator(number, regs, acc):
         regs[number + 3, lane] = acc[group + 8, thread + 1]
 
 
-@inner
+@compiled
 def _load_half_accumulator(number, regs, acc):
     for lane in range(32):
         group, thread = lane >> 2, 2 * (lane & 3)
         for part in range(2):
             word = regs[number + part, lane] if number != RZ else np.uint32(0)
             for side in range(2):
-                acc[group + 8 * part, thread + side] = half_to_float((word >> np.uint32(16 * side)) & np.uint32(0xFFFF))
+                acc[group + 8 * part, thread + side] = half_to_float(
+                    (word >> np.uint32(16 * side)) & np.uint32(0xFFFF)
+                )
 
 
-@inner
+@compiled
 def _store_half_accumulator(number, regs, acc):
     for lane in range(32):
         group, thread = lane >> 2, 2 * (lane & 3)
@@ -119,13 +127,13 @@ def _store_half_accumulator(number, regs, acc):
             regs[number + part, lane] = low | (high << np.uint32(16))
 
 
-@inner
+@compiled
 def _signed_byte(word, index):
     value = np.int32((word >> np.uint32(8 * index)) & np.uint32(0xFF))
     return value - 256 if value >= 128 else value
 
 
-@inner
+@compiled
 def imma(slots, regs, regs_i, a, b, acc, steps):
     """Run m16n8k(16*steps) on signed bytes with INT32 accumulation that wraps. Scratch is int32."""
     base_a, base_b = slots[1, 1], slots[2, 1]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.errors import UnsupportedInstructionError
+from sim.errors import TcsimError, UnsupportedInstructionError
 from sim.isa import opcodes as o
 from sim.isa.elf import KernelImage, read_kernel
 from sim.isa.forms import Form, forms
@@ -61,6 +61,10 @@ def build_program(image: KernelImage, listing: Listing, cubin: bytes = b"", sour
     """Join a kernel's image and its listing to the columns of a Program."""
     rows = [_decode_row(listing, index, row, image.symbols) for index, row in enumerate(listing.rows)]
     mma_names = tuple(sorted({row.form.mma for row in rows if row.form.mma}))
+    if len(image.code) < 16 * len(rows):
+        raise TcsimError(
+            f"{listing.kernel}: the listing has {len(rows)} instructions, the cubin {len(image.code) // 16}"
+        )
     control = _control_columns(image.code, len(rows))
     return Program(
         name=listing.kernel,
@@ -110,6 +114,12 @@ def _decode_row(
         raise UnsupportedInstructionError(
             f"{place}: operand {str(error)!r} is not supported for {opcode}; its form is ({form.signature})"
         ) from None
+    if form.op in (Op.BRA, Op.CALL, Op.BSSY) and not 0 <= slots[-1].value < 16 * len(listing.rows):
+        raise UnsupportedInstructionError(f"{place}: jumps out of the kernel")
+    if form.op == Op.BAR and (slots[0].kind != Kind.IMM or slots[1] is not ABSENT):
+        raise UnsupportedInstructionError(
+            f"{place}: only barriers of all threads with a constant number are supported"
+        )
     return _Instruction(form, slots, guard, text, line)
 
 
@@ -150,8 +160,6 @@ def _argument(row: _Instruction) -> int:
     if row.form.unit == Unit.COPY_WAIT:
         return row.slots[0].value * 64 + row.slots[1].value
     if row.form.unit == Unit.BARRIER:
-        if row.slots[0].kind != Kind.IMM or row.slots[1] is not ABSENT:
-            raise UnsupportedInstructionError(f"{row.text}: only barriers of all threads with a constant number")
         return row.slots[0].value
     return row.slots[0].value if row.form.op == Op.MARKER else 0
 
@@ -166,9 +174,17 @@ def _control_columns(code: bytes, count: int) -> dict[str, np.ndarray[Any, np.dt
     """Cut the control fields out of bits 105-125 of each encoding."""
     high = np.array([struct.unpack_from("<Q", code, 16 * index + 8)[0] for index in range(count)], np.uint64)
     control = (high >> np.uint64(41)).astype(np.int64)
-    fields = {"stall": (0, 4), "yields": (4, 1), "write_counter": (5, 3), "read_counter": (8, 3), "wait_mask": (11, 6), "reuse": (17, 4)}  # fmt: skip
+    fields = {
+        "stall": (0, 4),
+        "yields": (4, 1),
+        "write_counter": (5, 3),
+        "read_counter": (8, 3),
+        "wait_mask": (11, 6),
+        "reuse": (17, 4),
+    }
     return {
-        name: ((control >> shift) & ((1 << width) - 1)).astype(np.int32) for name, (shift, width) in fields.items()
+        name: ((control >> shift) & ((1 << width) - 1)).astype(np.int32)
+        for name, (shift, width) in fields.items()
     }
 
 

@@ -10,6 +10,7 @@ from sim.isa.program import Param
 
 _PARAM_CBANK, _KPARAM_INFO, _REGCOUNT = 0x0A, 0x17, 0x2F  # EIATTR codes of .nv.info and .nv.info.<kernel>
 _NOBITS = 8
+_DAMAGE = (struct.error, IndexError, KeyError, OverflowError, ValueError)  # what reading nonsense raises
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,19 @@ def kernel_names(cubin: bytes) -> tuple[str, ...]:
 
 def read_kernel(cubin: bytes, name: str) -> KernelImage:
     """Read one kernel's image out of a cubin."""
+    try:
+        return _read_kernel(cubin, name)
+    except _DAMAGE:
+        raise TcsimError(f"the cubin is damaged: what it says about kernel {name!r} cannot be read") from None
+
+
+def _read_kernel(cubin: bytes, name: str) -> KernelImage:
     sections = _sections(cubin)
     text = sections.get(f".text.{name}")
     if text is None:
-        raise TcsimError(f"the cubin has no kernel {name!r}; it has: {', '.join(kernel_names(cubin)) or 'none'}")
+        raise TcsimError(
+            f"the cubin has no kernel {name!r}; it has: {', '.join(kernel_names(cubin)) or 'none'}"
+        )
     shared = sections.get(f".nv.shared.{name}")
     info = sections.get(f".nv.info.{name}")
     params, base = _parameters(info.data if info else b"")
@@ -73,8 +83,10 @@ def _sections(cubin: bytes) -> dict[str, _Section]:
         entry, count, names_index = struct.unpack_from("<HHH", cubin, 0x3A)
         headers = [struct.unpack_from("<IIQQQQIIQQ", cubin, offset + index * entry) for index in range(count)]
         names_at = headers[names_index][4]
-        return {section.name: section for section in (_section(cubin, names_at, header) for header in headers)}
-    except (struct.error, IndexError, ValueError, UnicodeDecodeError):
+        return {
+            section.name: section for section in (_section(cubin, names_at, header) for header in headers)
+        }
+    except _DAMAGE:
         raise TcsimError("not a cubin: its ELF headers cannot be read") from None
 
 
@@ -103,7 +115,9 @@ def _symbols(sections: dict[str, _Section], index: int) -> dict[str, int]:
     if table is None or names is None:
         return {}
     found = {}
-    for name_at, _, _, section, value, _ in struct.iter_unpack("<IBBHQQ", table.data[: len(table.data) // 24 * 24]):
+    for name_at, _, _, section, value, _ in struct.iter_unpack(
+        "<IBBHQQ", table.data[: len(table.data) // 24 * 24]
+    ):
         if section == index:
             found[names.data[name_at : names.data.index(0, name_at)].decode()] = value
     return found

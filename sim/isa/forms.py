@@ -39,13 +39,18 @@ _TOKENS: dict[str, int] = {
     "WIDE": o.WIDE_RESULT, "SX32": o.SIGN_EXTEND, "PAND": o.PRED_AND,
     "MT88": o.TRANSPOSE, "BYPASS": o.BYPASS,
     "F32": o.FLOAT, "SAT": o.SATURATE, "RP": o.ROUND_UP, "RM": o.ROUND_DOWN, "RZ": o.ROUND_ZERO, "FTZ": o.FTZ,
-    "BF16": o.BF16, "BF16_V2": o.BF16, "BF": o.BF16, "FLOOR": o.ROUND_DOWN, "CEIL": o.ROUND_UP, "CLEAR": o.CLEAR, "CONV": o.CONVERGED, "TRUNC": o.TRUNCATE,
-    "RCP": o.MUFU_RCP, "EX2": o.MUFU_EX2, "RSQ": o.MUFU_RSQ, "SQRT": o.MUFU_SQRT, "LG2": o.MUFU_LG2, "TANH": o.MUFU_TANH,
+    "BF16": o.BF16, "BF16_V2": o.BF16, "BF": o.BF16,
+    "FLOOR": o.ROUND_DOWN, "CEIL": o.ROUND_UP, "CLEAR": o.CLEAR, "CONV": o.CONVERGED, "TRUNC": o.TRUNCATE,
+    "RCP": o.MUFU_RCP, "EX2": o.MUFU_EX2, "RSQ": o.MUFU_RSQ, "SQRT": o.MUFU_SQRT,
+    "LG2": o.MUFU_LG2, "TANH": o.MUFU_TANH,
     "IDX": o.SHFL_IDX, "BFLY": o.SHFL_BFLY, "DOWN": o.SHFL_DOWN, "UP": o.SHFL_UP,
     "ANY": o.VOTE_ANY, "ALL": o.VOTE_ALL, "SH": o.SHIFT_AMOUNT,
 }  # fmt: skip
 _SIZES = {"U8": 0, "S8": 0, "U16": 1, "S16": 1, "64": 3, "128": 4}
-_ATOMICS = {"ADD": o.ADD, "MIN": o.MIN, "MAX": o.MAX, "INC": o.INC, "EXCH": o.EXCH, "AND": o.AND_OP, "OR": o.OR_OP, "XOR": o.XOR_OP, "CAS": o.CAS, "CAST": o.TEST_AND_SET, "SUM": o.ADD}
+_ATOMICS = {
+    "ADD": o.ADD, "MIN": o.MIN, "MAX": o.MAX, "INC": o.INC, "EXCH": o.EXCH, "AND": o.AND_OP, "OR": o.OR_OP,
+    "XOR": o.XOR_OP, "CAS": o.CAS, "CAST": o.TEST_AND_SET, "SUM": o.ADD,
+}  # fmt: skip
 
 _INT_COMPARE = "{LT,LE,GT,GE,EQ,NE}"
 _FLOAT_COMPARE = "{LT,LE,GT,GE,EQ,NE,NUM,LTU,LEU,GTU,GEU,EQU,NEU}"

@@ -15,7 +15,7 @@ Slots = list[Operand]
 ABSENT = Operand(Kind.NONE, 0, 0)
 
 _REG = re.compile(r"(U?)R(Z|\d+)")
-_PRED = re.compile(r"(!?)(U?)P(T|\d)")
+_PRED = re.compile(r"(!?)(U?)P(T|[0-6])")
 _CONST = re.compile(r"c\[(0x[0-9a-f]+)\]\[(.+)\]")
 _FLOAT = re.compile(r"[+-]?(\d+(\.\d*)?(e[+-]?\d+)?|INF|QNAN)", re.IGNORECASE)
 _HEX = re.compile(r"-?0x[0-9a-f]+")
@@ -38,7 +38,8 @@ def register(text: str) -> Operand | None:
         return None
     uniform, number = match.groups()
     zero = o.URZ if uniform else o.RZ
-    return Operand(Kind.UREG if uniform else Kind.REG, zero if number == "Z" else int(number), 0)
+    value = zero if number == "Z" else int(number)
+    return Operand(Kind.UREG if uniform else Kind.REG, value, 0) if value <= zero else None
 
 
 def predicate(text: str) -> Operand | None:
@@ -209,7 +210,7 @@ def _match_other(letter: str, text: str) -> Slots | None:
         return constant_reference(text)
     if letter == "S" and text in o.SPECIAL_REGISTERS:
         return [Operand(Kind.SREG, o.SPECIAL_REGISTERS[text], 0)]
-    if letter == "B" and re.fullmatch(r"B\d+", text):
+    if letter == "B" and re.fullmatch(r"B(\d|1[0-5])", text):
         return [Operand(Kind.BARRIER, int(text[1:]), 0)]
     if letter == "t" and _HEX.fullmatch(text):
         return [Operand(Kind.IMM, int(text, 16), 0)]

@@ -14,7 +14,12 @@ from sim.isa.opcodes import Kind, Op
 from sim.isa.program import Program
 
 Register = tuple[Kind, int]
-FILES = {Kind.REG: o.RZ, Kind.UREG: o.URZ, Kind.PRED: o.PT, Kind.UPRED: o.PT}  # and the number that is no register
+FILES = {
+    Kind.REG: o.RZ,
+    Kind.UREG: o.URZ,
+    Kind.PRED: o.PT,
+    Kind.UPRED: o.PT,
+}  # and the number that is no register
 MEMORY_LOADS = {Op.LDS, Op.LDG, Op.LDL, Op.LDSM, Op.ATOMG, Op.ATOMS}
 _STORES = {Op.STS, Op.STG, Op.STL, Op.STSM, Op.RED}
 _ADDRESS_AT = {

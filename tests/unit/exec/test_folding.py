@@ -118,13 +118,18 @@ NESTED = [
 ]
 
 LOOPS = {
-    "plain": PLAIN, "stream": STREAM, "groups": GROUPS, "rare groups": RARE_GROUPS, "prefetch": PREFETCH, "late": LATE, "masked": MASKED,
-    "clamped": CLAMPED, "shrinking": SHRINKING, "warps": WARPS_APART, "two stages": staged(2), "three stages": staged(3),
+    "plain": PLAIN,
+    "stream": STREAM, "groups": GROUPS, "rare groups": RARE_GROUPS,
+    "prefetch": PREFETCH, "late": LATE, "masked": MASKED,
+    "clamped": CLAMPED, "shrinking": SHRINKING, "warps": WARPS_APART,
+    "two stages": staged(2), "three stages": staged(3),
     "four stages": staged(4), "five stages": staged(5), "seven stages": staged(7),
 }  # fmt: skip
 
 
-def launch_of(body: Sequence[str], trips: int, outer: int = 1, data: np.ndarray | None = None) -> KernelLaunch:
+def launch_of(
+    body: Sequence[str], trips: int, outer: int = 1, data: np.ndarray | None = None
+) -> KernelLaunch:
     program = assemble([*PROLOGUE, *body, "EXIT"], params=(4, 4, 8), static_shared_bytes=8192)
     arguments = (np.int32(trips), np.int32(outer), BufferRef("x"))
     buffer = Buffer("x", 1 << 22 if data is None else data.nbytes, "weights", data)
@@ -138,7 +143,13 @@ def totals(trace: WarpTrace) -> dict[str, object]:
     counted: Counter[tuple[object, ...]] = Counter()
     for row, count in enumerate(times):
         pattern = tuple(trace.patterns[trace.pattern[row]]) if trace.pattern[row] >= 0 else ()
-        key = (int(warp[row]), int(trace.pc[row]), int(trace.lanes[row]), int(trace.taken[row]), int(trace.buffer[row]))
+        key = (
+            int(warp[row]),
+            int(trace.pc[row]),
+            int(trace.lanes[row]),
+            int(trace.taken[row]),
+            int(trace.buffer[row]),
+        )
         counted[(*key, pattern, int(trace.lines[row]), int(trace.sectors[row]))] += int(count)
     return {"rows": counted, "instructions": int(times.sum())}
 
@@ -172,7 +183,10 @@ def test_nested_loops(trips: int, outer: int) -> None:
 
 @pytest.mark.parametrize("name", sorted(LOOPS))
 def test_the_cost_does_not_grow_with_the_number_of_iterations(name: str) -> None:
-    rows = [len(execute(launch_of(LOOPS[name], trips), CtaClass((0, 0, 0), 1)).trace.pc) for trips in (1680, 16800)]
+    rows = [
+        len(execute(launch_of(LOOPS[name], trips), CtaClass((0, 0, 0), 1)).trace.pc)
+        for trips in (1680, 16800)
+    ]
     assert rows[0] == rows[1]
 
 

@@ -21,7 +21,12 @@ from sim.isa.decode import Listing, decode_program
 from sim.isa.launch import Buffer, BufferRef, CtaClass, KernelLaunch
 
 FOLDER = Path(__file__).parent / "h200"
-APPROXIMATE = {"k_exp": 2, "k_tanh": 2, "k_rsqrt": 2, "k_mufu": 128}  # units in the last place; tanh.approx is coarse
+APPROXIMATE = {
+    "k_exp": 2,
+    "k_tanh": 2,
+    "k_rsqrt": 2,
+    "k_mufu": 128,
+}  # units in the last place; tanh.approx is coarse
 
 pytestmark = pytest.mark.jit
 
@@ -52,7 +57,10 @@ def launch_of(kernel: str) -> KernelLaunch:
 def results_of(kernel: str) -> np.ndarray:
     """Run every CTA on its own and join their parts of the output."""
     launch = launch_of(kernel)
-    parts = [execute(launch, CtaClass((x, 0, 0), 1), fold=False).buffer("o").view(np.uint32) for x in range(launch.grid[0])]
+    parts = [
+        execute(launch, CtaClass((x, 0, 0), 1), fold=False).buffer("o").view(np.uint32)
+        for x in range(launch.grid[0])
+    ]
     share = len(parts[0]) // launch.grid[0]
     return np.concatenate([part[x * share : (x + 1) * share] for x, part in enumerate(parts)])
 

@@ -31,10 +31,12 @@ WHOLE_WARP = {Op.HMMA, Op.IMMA, Op.LDSM, Op.STSM}
 SHARED_REGISTER, GLOBAL_REGISTER, LOCAL_REGISTER, INDEX_REGISTER = 42, 44, 46, 48
 
 INTERESTING = np.array(
-    [0, 1, 2, 3, 7, 8, 31, 32, 33, 63, 64, 127, 255, 256, 0x7FFFFFFF, 0x80000000, 0x80000001, 0xFFFFFFFF, 0xFFFFFFFE]
-    + [0x3F800000, 0xBF800000, 0x3F000000, 0x7F800000, 0xFF800000, 0x7FFFFFFF, 0x7F7FFFFF, 0x00800000, 0x007FFFFF]
-    + [0x33800000, 0x4B000000, 0x4F000000, 0xCF000000, 0x4F7FFFFF, 0x40200000, 0x7BFF7BFF, 0x3C003C00, 0x04000400]
-    + [0x00010001, 0x03FF8001, 0x7C00FC00, 0x00007E00, 0x3C01BC01, 0x477FE000, 0x477FF000, 0x38800000, 0x33000001],
+    [
+        0, 1, 2, 3, 7, 8, 31, 32, 33, 63, 64, 127, 255, 256, 0x7FFFFFFF, 0x80000000, 0x80000001, 0xFFFFFFFF, 0xFFFFFFFE,
+        0x3F800000, 0xBF800000, 0x3F000000, 0x7F800000, 0xFF800000, 0x7FFFFFFF, 0x7F7FFFFF, 0x00800000, 0x007FFFFF,
+        0x33800000, 0x4B000000, 0x4F000000, 0xCF000000, 0x4F7FFFFF, 0x40200000, 0x7BFF7BFF, 0x3C003C00, 0x04000400,
+        0x00010001, 0x03FF8001, 0x7C00FC00, 0x00007E00, 0x3C01BC01, 0x477FE000, 0x477FF000, 0x38800000, 0x33000001,
+    ],
     np.uint32,
 )  # fmt: skip
 
@@ -94,12 +96,20 @@ class Start:
         predicates = rng.integers(0, 2, (8, 32)).astype(np.uint8)
         uniform_predicates = rng.integers(0, 2, 8).astype(np.uint8)
         predicates[o.PT] = uniform_predicates[o.PT] = 1
-        return cls(general, uniform, predicates, uniform_predicates, rng.integers(0, 256, SHARED_BYTES, dtype=np.uint8))
+        return cls(
+            general,
+            uniform,
+            predicates,
+            uniform_predicates,
+            rng.integers(0, 256, SHARED_BYTES, dtype=np.uint8),
+        )
 
 
 def launch_of(program: Program, rng: np.random.Generator, threads: int = 32) -> KernelLaunch:
     """Return a launch of one CTA with two buffers of random words."""
-    buffers = tuple(Buffer(name, BUFFER_BYTES, "output", mixed_words(rng, BUFFER_BYTES // 4)) for name in ("x", "y"))
+    buffers = tuple(
+        Buffer(name, BUFFER_BYTES, "output", mixed_words(rng, BUFFER_BYTES // 4)) for name in ("x", "y")
+    )
     return KernelLaunch(program, (1, 1, 1), (threads, 1, 1), 0, (), buffers, (CtaClass((0, 0, 0), 1),))
 
 
@@ -140,14 +150,18 @@ def run_twin(launch: KernelLaunch, start: Start) -> Outcome:
     mask = np.arange(32) < launch.threads
     warp = Warp(0, memory, special_registers(launch, (0, 0, 0)), [Group(0, mask)], ~mask)
     warp.general[:], warp.uniform[:] = start.general, start.uniform
-    warp.predicates[:], warp.uniform_predicates[:] = start.predicates.astype(bool), start.uniform_predicates.astype(bool)
+    warp.predicates[:], warp.uniform_predicates[:] = (
+        start.predicates.astype(bool),
+        start.uniform_predicates.astype(bool),
+    )
     run = Reference(launch, memory, [warp], [[]])
     run.run()
     trace = run.trace()
     columns = [trace.pc, trace.lanes, trace.lines, trace.sectors, trace.misses, trace.taken, trace.buffer]
+    patterns = trace.patterns[trace.pattern[trace.pattern >= 0]]
     return Outcome(
         warp.general, warp.uniform, warp.predicates.astype(np.uint8), warp.uniform_predicates.astype(np.uint8),
-        memory.flat, memory.shared, memory.local, np.stack(columns, axis=1), trace.patterns[trace.pattern[trace.pattern >= 0]],
+        memory.flat, memory.shared, memory.local, np.stack(columns, axis=1), patterns,
     )  # fmt: skip
 
 
@@ -240,7 +254,7 @@ class _Line:
         wide = self.form.op in WHOLE_WARP | {Op.IMAD, Op.LDC, Op.S2R, Op.LDS, Op.LDG, Op.LDL}
         return 4 * self.below(10) if wide else self.below(40)
 
-    def _D(self, index: int) -> str:  # noqa: N802: the signature's letter
+    def _D(self, index: int) -> str:  # noqa: N802
         return f"{'UP' if self.uniform else 'P'}{self.pick('T', str(self.below(7)))}"
 
     def _p(self, index: int) -> str:
@@ -262,7 +276,9 @@ class _Line:
             flagged = self.pick("", "~") + register
         small = f"{self.below(70):#x}"
         word = f"{int(mixed_words(self.rng, 1)[0]):#x}"
-        return self.pick(flagged, flagged, register, zero, small, word, self.constant(), f"UR{2 * self.below(30)}")
+        return self.pick(
+            flagged, flagged, register, zero, small, word, self.constant(), f"UR{2 * self.below(30)}"
+        )
 
     def _f(self, index: int) -> str:
         register = f"{self.pick('', '-')}{self.pick('R{}', '|R{}|').format(self.below(40))}"
@@ -273,11 +289,17 @@ class _Line:
         half = self.pick("", "", ".H0_H0", ".H1_H1")
         body = self.pick("R{}" + half, "|R{}|" + half).format(self.below(40))
         immediate = index == len(self.form.signature.split(",")) - 1
-        pair = f"{self.pick('1', '-0.5', '65504', '6.103515625e-05')}, {self.pick('2', '-QNAN', '+INF', '-0')}"
-        return self.pick(*[self.pick("", "-") + body] * 4, pair if immediate and "F32" not in self.opcode else "RZ")
+        pair = (
+            f"{self.pick('1', '-0.5', '65504', '6.103515625e-05')}, {self.pick('2', '-QNAN', '+INF', '-0')}"
+        )
+        return self.pick(
+            *[self.pick("", "-") + body] * 4, pair if immediate and "F32" not in self.opcode else "RZ"
+        )
 
     def _i(self, index: int) -> str:
-        limit = {Op.LEA: 32, Op.P2R: 128, Op.R2P: 128, Op.MOV: 16, Op.LOP3: 256, Op.PLOP3: 256}.get(self.form.op, 4)
+        limit = {Op.LEA: 32, Op.P2R: 128, Op.R2P: 128, Op.MOV: 16, Op.LOP3: 256, Op.PLOP3: 256}.get(
+            self.form.op, 4
+        )
         return f"{self.below(limit):#x}"
 
     def _S(self, index: int) -> str:  # noqa: N802
@@ -289,14 +311,18 @@ class _Line:
     def _c(self, index: int) -> str:
         if self.uniform:
             return self.pick(self.constant(), f"c[0x3][UR12+{8 * self.below(8):#x}]")
-        return self.pick(self.constant(), f"c[0x3][R{INDEX_REGISTER}]", f"c[0x3][R{INDEX_REGISTER}+{8 * self.below(8):#x}]")
+        return self.pick(
+            self.constant(), f"c[0x3][R{INDEX_REGISTER}]", f"c[0x3][R{INDEX_REGISTER}+{8 * self.below(8):#x}]"
+        )
 
     def _m(self, index: int) -> str:
         offset = 16 * self.below(8)
         if self.form.op in (Op.LDL, Op.STL):
             return f"[R{LOCAL_REGISTER}+{offset:#x}]"
         base = f"[R{SHARED_REGISTER}"
-        return self.pick(f"{base}]", f"{base}+{offset:#x}]", f"{base}+UR8+{offset:#x}]", f"[UR10+{0x500 + offset:#x}]")
+        return self.pick(
+            f"{base}]", f"{base}+{offset:#x}]", f"{base}+UR8+{offset:#x}]", f"[UR10+{0x500 + offset:#x}]"
+        )
 
     def _g(self, index: int) -> str:
         base = f"desc[UR4][R{GLOBAL_REGISTER}.64"
