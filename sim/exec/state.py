@@ -270,8 +270,8 @@ def build_scratch() -> Scratch:
         *(np.zeros(32, np.int64) for _ in range(3)),
         np.zeros(1, np.int64),
         np.zeros(32, np.int64),
-        a, a.view(np.uint32), b, b.view(np.uint32), np.zeros((16, 8), np.float32),
-        np.zeros((16, 32), np.int32), np.zeros((32, 8), np.int32), np.zeros((16, 8), np.int32),
+        a, a.view(np.uint32), b, b.view(np.uint32), np.zeros(128, np.float32),
+        np.zeros(512, np.int32), np.zeros(256, np.int32), np.zeros(128, np.int32),
     )  # fmt: skip
 
 

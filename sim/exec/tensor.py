@@ -34,35 +34,24 @@ def _expand(bits, values, count, bfloat):
 
 
 @compiled
-def _gather(bits, row, stride, column, regs, number):
-    """Lay one fragment register (two raw halves per lane) at row + group, column + 2 * thread."""
+def _gather(bits, inner, width, column, regs, number):
+    """Lay one fragment register (two raw halves per lane) at row inner + 2 * thread of k, column + group."""
     for group in range(8):
         for thread in range(4):
             word = regs[number, 4 * group + thread]
-            place = (row + group) * stride + column + 2 * thread
+            place = (inner + 2 * thread) * width + column + group
             bits[place] = word & np.uint32(0xFFFF)
-            bits[place + 1] = word >> np.uint32(16)
-
-
-@compiled
-def _gather_transposed(bits, row, regs, number):
-    """Lay one fragment register of B at row + 2 * thread, group."""
-    for group in range(8):
-        for thread in range(4):
-            word = regs[number, 4 * group + thread]
-            place = (row + 2 * thread) * 8 + group
-            bits[place] = word & np.uint32(0xFFFF)
-            bits[place + 8] = word >> np.uint32(16)
+            bits[place + width] = word >> np.uint32(16)
 
 
 @compiled
 def hmma(slots, regs, regs_f, a_bits, a, b_bits, b, acc, steps, half_accumulator, bfloat):
-    """Run m16n8k(8*steps) on 16-bit inputs; ``a``, ``b``, ``acc`` are FP32 scratch, ``*_bits`` the same as uint32."""
+    """Run m16n8k(8*steps) on 16-bit inputs. Flat scratch: ``a``, ``b``, ``acc`` FP32, ``*_bits`` the same as uint32."""
     base_a, base_b = slots[1, 1], slots[2, 1]
     for step in range(steps):
-        _gather(a_bits, 0, 16, 8 * step, regs, base_a + 2 * step if base_a != RZ else RZ)
-        _gather(a_bits, 8, 16, 8 * step, regs, base_a + 2 * step + 1 if base_a != RZ else RZ)
-        _gather_transposed(b_bits, 8 * step, regs, base_b + step if base_b != RZ else RZ)
+        _gather(a_bits, 8 * step, 16, 0, regs, base_a + 2 * step if base_a != RZ else RZ)
+        _gather(a_bits, 8 * step, 16, 8, regs, base_a + 2 * step + 1 if base_a != RZ else RZ)
+        _gather(b_bits, 8 * step, 8, 0, regs, base_b + step if base_b != RZ else RZ)
     _expand(a_bits, a, 256, bfloat)
     _expand(b_bits, b, 128, bfloat)
     if half_accumulator:
@@ -71,59 +60,51 @@ def hmma(slots, regs, regs_f, a_bits, a, b_bits, b, acc, steps, half_accumulator
         _load_accumulator(slots[3, 1], regs_f, acc)
     for inner in range(8 * steps):
         for row in range(16):
-            factor = a[16 * row + inner]
+            factor = a[16 * inner + row]
             for column in range(8):
-                acc[row, column] += factor * b[8 * inner + column]
+                acc[8 * row + column] += factor * b[8 * inner + column]
     if half_accumulator:
         _store_half_accumulator(slots[0, 1], regs, acc)
     else:
         _store_accumulator(slots[0, 1], regs_f, acc)
 
 
+# The accumulator is 16 rows of 8, flat: lane 4 * group + thread holds (group, 2 * thread) at 2 * lane, its
+# neighbour behind it, and the same of row group + 8 another 64 further on.
+
+
 @compiled
 def _load_accumulator(number, regs, acc):
     for lane in range(32):
-        group, thread = lane >> 2, 2 * (lane & 3)
-        if number == RZ:
-            acc[group, thread] = acc[group, thread + 1] = acc[group + 8, thread] = acc[
-                group + 8, thread + 1
-            ] = 0
-        else:
-            acc[group, thread] = regs[number, lane]
-            acc[group, thread + 1] = regs[number + 1, lane]
-            acc[group + 8, thread] = regs[number + 2, lane]
-            acc[group + 8, thread + 1] = regs[number + 3, lane]
+        for part in range(2):
+            place = 64 * part + 2 * lane
+            acc[place] = regs[number + 2 * part, lane] if number != RZ else 0
+            acc[place + 1] = regs[number + 2 * part + 1, lane] if number != RZ else 0
 
 
 @compiled
 def _store_accumulator(number, regs, acc):
     for lane in range(32):
-        group, thread = lane >> 2, 2 * (lane & 3)
-        regs[number, lane] = acc[group, thread]
-        regs[number + 1, lane] = acc[group, thread + 1]
-        regs[number + 2, lane] = acc[group + 8, thread]
-        regs[number + 3, lane] = acc[group + 8, thread + 1]
+        for part in range(2):
+            regs[number + 2 * part, lane] = acc[64 * part + 2 * lane]
+            regs[number + 2 * part + 1, lane] = acc[64 * part + 2 * lane + 1]
 
 
 @compiled
 def _load_half_accumulator(number, regs, acc):
     for lane in range(32):
-        group, thread = lane >> 2, 2 * (lane & 3)
         for part in range(2):
             word = regs[number + part, lane] if number != RZ else np.uint32(0)
-            for side in range(2):
-                acc[group + 8 * part, thread + side] = half_to_float(
-                    (word >> np.uint32(16 * side)) & np.uint32(0xFFFF)
-                )
+            acc[64 * part + 2 * lane] = half_to_float(word & np.uint32(0xFFFF))
+            acc[64 * part + 2 * lane + 1] = half_to_float(word >> np.uint32(16))
 
 
 @compiled
 def _store_half_accumulator(number, regs, acc):
     for lane in range(32):
-        group, thread = lane >> 2, 2 * (lane & 3)
         for part in range(2):
-            low = to_half(np.float64(acc[group + 8 * part, thread]))
-            high = to_half(np.float64(acc[group + 8 * part, thread + 1]))
+            low = to_half(np.float64(acc[64 * part + 2 * lane]))
+            high = to_half(np.float64(acc[64 * part + 2 * lane + 1]))
             regs[number + part, lane] = low | (high << np.uint32(16))
 
 
@@ -143,13 +124,13 @@ def imma(slots, regs, regs_i, a, b, acc, steps):
         for lane in range(32):
             group, inner = lane >> 2, 16 * step + 4 * (lane & 3)
             for index in range(4):
-                a[group, inner + index] = _signed_byte(regs[first, lane], index)
-                a[group + 8, inner + index] = _signed_byte(regs[second, lane], index)
-                b[inner + index, group] = _signed_byte(regs[third, lane], index)
+                a[16 * (inner + index) + group] = _signed_byte(regs[first, lane], index)
+                a[16 * (inner + index) + group + 8] = _signed_byte(regs[second, lane], index)
+                b[8 * (inner + index) + group] = _signed_byte(regs[third, lane], index)
     _load_accumulator(slots[3, 1], regs_i, acc)
-    for row in range(16):
-        for inner in range(16 * steps):
-            factor = a[row, inner]
+    for inner in range(16 * steps):
+        for row in range(16):
+            factor = a[16 * inner + row]
             for column in range(8):
-                acc[row, column] += factor * b[inner, column]
+                acc[8 * row + column] += factor * b[8 * inner + column]
     _store_accumulator(slots[0, 1], regs_i, acc)
