@@ -37,6 +37,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 OpsPerCycle = Annotated[int, Field(ge=1, le=10**9)]
 
+
 class Pipe(Strict):
     """One execution pipe of a sub-core."""
 
@@ -98,7 +99,12 @@ class LoadStoreUnit(Strict):
     address_interval_cycles: WholeInterval  # per instruction and sub-core
     intake_interval_cycles: WholeInterval  # per instruction, all sub-cores
     global_line_cycles: ExtraCycles  # LDG/STG/RED: per 128-byte line of an instruction
-    copy_instruction_cycles: ExtraCycles  # LDGSTS: pipe time at issue
+    copy_instruction_cycles: (
+        ExtraCycles  # LDGSTS: least pipe time at issue; each line takes global_line_cycles
+    )
+    copy_write_wavefront_cycles: (
+        ExtraCycles  # LDGSTS: shared-memory pipe time per wavefront that its data is written in
+    )
     copy_extra_latency_cycles: ExtraCycles  # LDGSTS: over a load's, until its data is in shared memory
     source_release_cycles: WholeLatency  # until the source registers of a load, store or copy are read
     shuffle_interval_cycles: Interval  # SHFL on the same pipe, per SM
@@ -116,7 +122,8 @@ class L1Cache(Strict):
 class Control(Strict):
     """Barriers and branches."""
 
-    barrier_release_cycles: WholeLatency  # bar.sync: from the last arrival to the next issue
+    barrier_arrival_cycles: WholeExtraCycles  # bar.sync: arrivals are counted one after the other
+    barrier_release_cycles: WholeLatency  # bar.sync: from the last arrival counted to the next issue
     taken_branch_cycles: WholeExtraCycles
     membar_latency_cycles: WholeLatency
     cta_start_cycles: WholeExtraCycles  # from a free slot to the first instruction of the next CTA

@@ -87,7 +87,8 @@ def usage(run: ChipRun, gpu: GpuSpec, totals: Mapping[str, float]) -> Usage:
     """Return each resource's own time for the launch's work."""
     cycle_ns = 1e3 / run.clock_mhz
     l2_ns = 1e3 / gpu.sm.max_clock_mhz / gpu.l2.bandwidth_bytes_per_cycle
-    shared = sum(totals[name] for name in SHARED_UNITS)
+    writes = gpu.sm.load_store.copy_write_wavefront_cycles * totals["shared_copy_wavefronts"]
+    shared = totals["shared_load_wavefronts"] + totals["shared_store_wavefronts"] + writes
     return Usage(
         {
             "dram": totals["dram_bytes"] / gpu.dram.bandwidth_gb_per_s,

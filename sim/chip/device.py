@@ -8,7 +8,6 @@ is integer picoseconds, so runs are exactly repeatable. Full generations of one 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,8 +90,8 @@ class _Cohort:
 class Device:
     """Hands the CTAs of one launch to the SMs and lets them run.
 
-    Classes are mixed evenly over the launch. An empty chip is filled breadth first; later, CTAs go where room is
-    first: the slots of an SM fall free together, so it takes as many CTAs as it holds.
+    Classes are mixed evenly over the launch, and CTAs are spread evenly over SMs, in the last wave too: the CTAs of an
+    SM began one after the other, so the first slots of all SMs fall free before the second ones.
     """
 
     def __init__(self, memory: MemorySystem, sms: int, ctas_per_sm: int) -> None:
@@ -100,7 +99,7 @@ class Device:
         self._environment = simpy.Environment()
         self._cohorts: list[_Cohort] = []
         self._spans: list[Span] = []
-        self._queue: deque[tuple[CtaWork, float]] = deque()
+        self._queue: list[tuple[CtaWork, float]] = []
 
     def run(self, works: Sequence[CtaWork], full_waves: int) -> tuple[float, tuple[Span, ...]]:
         """Run ``full_waves`` waves and what the launch has beyond full waves; return the end in ns, and the spans."""
@@ -110,31 +109,27 @@ class Device:
         if total >= wave:
             for work in works:
                 self._begin(work, self._sms * work.count / total, self._slots, full_waves)
-            self._queue.extend((work, rest * work.count / total) for work in works)
+            self._queue = [(work, rest * work.count / total) for work in works]
         else:
-            self._spread(works, total)
+            self._queue = [(work, float(work.count)) for work in works]
+            self._deal(float(self._sms))
         self._environment.process(self._advance())
         self._environment.run()
         return self._now_ns, tuple(self._spans)
 
-    def _spread(self, works: Sequence[CtaWork], total: float) -> None:
-        """Fill an empty chip: some SMs get one CTA more than the others."""
-        most = math.ceil(total / self._sms)
-        fuller = (total - (most - 1) * self._sms) * most  # CTAs on SMs that hold `most`
-        for resident, seats in ((most, fuller), (most - 1, total - fuller)):
-            for work in works if resident and seats else ():
-                self._begin(work, seats * work.count / total / resident, resident, 1)
-
-    def _refill(self, free: float) -> None:
-        """Give SMs that are free what is left, each as many CTAs as it holds."""
-        while free > ALMOST_NOTHING and self._queue:
-            work, count = self._queue.popleft()
-            sms = min(free, count / self._slots)
-            if count - sms * self._slots > ALMOST_NOTHING:
-                self._queue.appendleft((work, count - sms * self._slots))
-            if sms > ALMOST_NOTHING:
-                self._begin(work, sms, self._slots, 1)
-            free -= sms
+    def _deal(self, free: float) -> None:
+        """Give waiting CTAs to SMs that are free: some SMs get one more than the others."""
+        waiting = sum(count for _, count in self._queue)
+        dealt = min(waiting, free * self._slots)
+        if dealt <= ALMOST_NOTHING or free <= ALMOST_NOTHING:
+            return
+        most = math.ceil(dealt / free - ALMOST_NOTHING)
+        fuller = (dealt - (most - 1) * free) * most  # CTAs on SMs that hold `most`
+        for resident, seats in ((most, fuller), (most - 1, dealt - fuller)):
+            for work, count in self._queue if resident and seats > ALMOST_NOTHING else ():
+                self._begin(work, seats * count / waiting / resident, resident, 1)
+        left = 1.0 - dealt / waiting
+        self._queue = [(work, count * left) for work, count in self._queue if left > ALMOST_NOTHING]
 
     def _begin(self, work: CtaWork, sms: float, resident: int, generations: int) -> None:
         self._cohorts.append(_Cohort(work, sms, resident, generations))
@@ -152,7 +147,7 @@ class Device:
             yield self._environment.timeout(max(1, round(min(ends_ns) * PS_PER_NS)))
             self._record(start_ns, balance)
             free = self._move(balance, self._now_ns - start_ns, min(ends_ns))
-            self._refill(free)
+            self._deal(free)
 
     def _record(self, start_ns: float, balance: Balance) -> None:
         end_ns = self._now_ns

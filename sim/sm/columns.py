@@ -70,11 +70,13 @@ def machine_numbers(gpu: GpuSpec) -> y.Machine:
         load_ticks=ticks(memory.load_latency_cycles),
         wavefront_ticks=ticks(memory.extra_wavefront_latency_cycles),
         copy_ticks=ticks(unit.copy_instruction_cycles),
+        copy_write_ticks=ticks(unit.copy_write_wavefront_cycles),
         copy_extra_cycles=round(unit.copy_extra_latency_cycles),
         line_ticks=ticks(unit.global_line_cycles),
         release_cycles=unit.source_release_cycles,
         shuffle_ticks=ticks(unit.shuffle_interval_cycles),
         hit_cycles=gpu.sm.l1.hit_latency_cycles,
+        arrival_cycles=control.barrier_arrival_cycles,
         barrier_cycles=control.barrier_release_cycles,
         membar_cycles=control.membar_latency_cycles,
         cta_start_cycles=control.cta_start_cycles,
@@ -189,7 +191,7 @@ def _cost(
     """Pipe ticks of a global access, cycles of a taken branch."""
     branch = trace.taken * gpu.sm.control.taken_branch_cycles
     lines = np.maximum(trace.lines, 1) * machine.line_ticks
-    copies = np.where(unit == Unit.ASYNC_COPY, machine.copy_ticks, lines)
+    copies = np.where(unit == Unit.ASYNC_COPY, np.maximum(machine.copy_ticks, lines), lines)
     return np.where(unit == Unit.BRANCH, branch, copies)
 
 

@@ -85,6 +85,7 @@ class State(NamedTuple):
     sm: I64  # [SMs, M_FIELDS]
     slot: I64  # [slots, C_FIELDS]
     arrived: I64  # [slots, BARRIERS]
+    counted: I64  # [slots, BARRIERS]: cycle at which the barrier unit has counted the arrivals so far
     heap_key: I64  # time << 31 | sequence
     heap_what: I64
     run: I64  # [G_FIELDS]
@@ -203,7 +204,7 @@ def _deliver(m: Machine, d: Drive, st: State, warps: int, t: int, what: int) -> 
     slot = w // warps
     sm = slot // d.resident
     if kind == ARRIVED:
-        data = max(st.sm[sm, M_DATA], t * TICKS) + waves * TICKS
+        data = max(st.sm[sm, M_DATA], t * TICKS) + waves * m.copy_write_ticks
         st.sm[sm, M_DATA] = data
         _push(st, (data + TICKS - 1) // TICKS, what - ARRIVED + COPIED)
         return
@@ -269,13 +270,15 @@ def _is_shared(unit: int) -> bool:
 
 
 @hot
-def _intake_time(st: State, sm: int, core: int) -> int:
+def _intake_time(st: State, c: Columns, sm: int, core: int) -> int:
     """First cycle at which the head of a sub-core's queue may enter the pipe, as far as known."""
     if st.core[core, B_TAKEN] >= st.core[core, B_COUNT]:
         return FAR
     entry = (st.core[core, B_HEAD] + st.core[core, B_TAKEN]) % st.queue_row.shape[1]
     time = max(st.core[core, B_ADDRESS], st.queue_time[core, entry])
-    return int(max(time, st.sm[sm, M_DATA] // TICKS))
+    if _is_shared(c.rows[st.queue_row[core, entry], y.R_UNIT]):
+        time = max(time, st.sm[sm, M_DATA] // TICKS)
+    return int(time)
 
 
 @hot
@@ -285,19 +288,19 @@ def _intake(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, t:
         for k in range(m.sub_cores):
             turn = (st.sm[sm, M_TURN] + k) % m.sub_cores
             core = sm * m.sub_cores + turn
-            if _intake_time(st, sm, core) <= t:
+            if _intake_time(st, c, sm, core) <= t:
                 st.sm[sm, M_TURN] = turn + 1
                 _take(m, d, c, st, sm, core, t)
                 break
-    _plan_intake(m, st, sm)
+    _plan_intake(m, c, st, sm)
 
 
 @hot
-def _plan_intake(m: Machine, st: State, sm: int) -> None:
+def _plan_intake(m: Machine, c: Columns, st: State, sm: int) -> None:
     first = FAR
     if st.sm[sm, M_QUEUED] > 0:
         for k in range(m.sub_cores):
-            first = min(first, _intake_time(st, sm, sm * m.sub_cores + k))
+            first = min(first, _intake_time(st, c, sm, sm * m.sub_cores + k))
         first = max(first, st.sm[sm, M_INTAKE] // TICKS)
     st.sm[sm, M_NEXT] = first
 
@@ -318,8 +321,10 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
     unit = c.rows[row, y.R_UNIT]
     write = c.static[pc, y.S_WRITE]
     read = c.static[pc, y.S_READ]
-    data = max(st.sm[sm, M_DATA], t * TICKS)
+    start = max(st.sm[sm, M_INTAKE], t * TICKS)
+    busy = m.intake_ticks
     if _is_shared(unit):
+        data = max(st.sm[sm, M_DATA], t * TICKS)
         waves = max(1, c.rows[row, y.R_WAVEFRONTS])
         if unit == SHUFFLE:
             waves = 1
@@ -336,7 +341,7 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
             _push(st, max(done, t + 1), _event(who, RELEASED, write, 0))
     else:
         cost = c.rows[row, y.R_COST]
-        st.sm[sm, M_DATA] = data + cost
+        busy = max(busy, cost)
         trip = st.queue_trip[core, entry] + _server_cycles(d, c, st, row, t) - m.window_cycles
         if not c.rows[row, y.R_HIT]:
             cta = st.queue_cta[core, entry]
@@ -346,7 +351,8 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
                 st.last_arrival[cta] = max(st.last_arrival[cta], t + trip)
         if unit == ASYNC_COPY:
             waves = max(1, c.rows[row, y.R_WAVEFRONTS])
-            arrival = max(t + max(1, trip + m.copy_extra_cycles - waves), st.warp[w, W_ARRIVAL])
+            writing = waves * m.copy_write_ticks // TICKS
+            arrival = max(t + max(1, trip + m.copy_extra_cycles - writing), st.warp[w, W_ARRIVAL])
             st.warp[w, W_ARRIVAL] = arrival
             _push(st, arrival, _event(who, ARRIVED, write, waves))
         else:
@@ -354,7 +360,7 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
             _push(st, t + max(1, trip), _event(who, RELEASED, write, 1))
     if read != NO_COUNTER:
         _push(st, t + max(1, m.release_cycles - m.window_cycles), _event(who, RELEASED, read, 0))
-    st.sm[sm, M_INTAKE] = max(st.sm[sm, M_INTAKE], t * TICKS) + m.intake_ticks
+    st.sm[sm, M_INTAKE] = start + busy
     for k in range(st.core[core, B_WARPS]):  # a warp that waits for an entry of this queue now knows when
         w = st.order[core, k]
         if st.warp[w, W_WHY] == y.MIO and st.warp[w, W_UNTIL] == FAR:
@@ -587,6 +593,7 @@ def _arrive(m: Machine, d: Drive, c: Columns, st: State, warps: int, w: int, pc:
     barrier = c.static[pc, y.S_ARGUMENT]
     st.warp[w, W_RESUME] = st.warp[w, W_UNTIL] * y.BARRIERS + barrier
     st.arrived[slot, barrier] += 1
+    st.counted[slot, barrier] = max(st.counted[slot, barrier], t) + m.arrival_cycles
     _sleep(st, w, y.BARRIER_STALL, FAR)
     if st.arrived[slot, barrier] == st.slot[slot, C_ALIVE]:
         _open(m, d, st, warps, slot, barrier, t)
@@ -595,10 +602,11 @@ def _arrive(m: Machine, d: Drive, c: Columns, st: State, warps: int, w: int, pc:
 @rare
 def _open(m: Machine, d: Drive, st: State, warps: int, slot: int, barrier: int, t: int) -> None:
     st.arrived[slot, barrier] = 0
+    opened = max(t, st.counted[slot, barrier])
     for w in range(slot * warps, (slot + 1) * warps):
         waits = st.warp[w, W_WHY] == y.BARRIER_STALL and st.warp[w, W_UNTIL] == FAR
         if waits and st.warp[w, W_RESUME] % y.BARRIERS == barrier:
-            until = max(t + m.barrier_cycles, st.warp[w, W_RESUME] // y.BARRIERS)
+            until = max(opened + m.barrier_cycles, st.warp[w, W_RESUME] // y.BARRIERS)
             st.warp[w, W_UNTIL] = until
             core = _core_of(m, d, warps, w)
             st.core[core, B_NEXT] = min(st.core[core, B_NEXT], until)
@@ -638,7 +646,7 @@ def _start(m: Machine, d: Drive, c: Columns, st: State, warps: int, slot: int, t
     st.slot[slot, C_ALIVE] = 0
     st.slot[slot, C_MARKS] = 0
     for barrier in range(y.BARRIERS):
-        st.arrived[slot, barrier] = 0
+        st.arrived[slot, barrier] = st.counted[slot, barrier] = 0
     st.sm[slot // d.resident, M_DIRTY] = 1
     for k in range(warps):
         w = slot * warps + k

@@ -76,11 +76,13 @@ class Machine(NamedTuple):
     load_ticks: int
     wavefront_ticks: int
     copy_ticks: int
+    copy_write_ticks: int  # of the data pipe, per wavefront of a copy's write
     copy_extra_cycles: int
     line_ticks: int
     release_cycles: int
     shuffle_ticks: int
     hit_cycles: int
+    arrival_cycles: int  # of the barrier unit, per warp that arrives
     barrier_cycles: int
     membar_cycles: int
     cta_start_cycles: int

@@ -379,9 +379,11 @@ def busy_cycles(columns: SmColumns, times: I64) -> dict[str, float]:
     unit = rows[:, y.R_UNIT]
     interval = columns.static[rows[:, y.R_PC], y.S_INTERVAL] * times
     busy = {name: float(interval[unit == number].sum()) / y.TICKS for name, number in PIPES.items()}
-    shared = np.isin(unit, (Unit.SHARED_LOAD, Unit.SHARED_STORE, Unit.ASYNC_COPY))
-    shuffles = int(times[unit == Unit.SHUFFLE].sum()) * m.shuffle_ticks / y.TICKS
-    busy["shared"] = float((np.maximum(1, rows[:, y.R_WAVEFRONTS]) * times)[shared].sum()) + shuffles
+    waves = np.maximum(1, rows[:, y.R_WAVEFRONTS]) * times
+    served = int(waves[np.isin(unit, (Unit.SHARED_LOAD, Unit.SHARED_STORE))].sum()) * y.TICKS
+    written = int(waves[unit == Unit.ASYNC_COPY].sum()) * m.copy_write_ticks
+    shuffled = int(times[unit == Unit.SHUFFLE].sum()) * m.shuffle_ticks
+    busy["shared"] = float(served + written + shuffled) / y.TICKS
     asks = np.isin(unit, (Unit.GLOBAL_LOAD, Unit.GLOBAL_STORE, Unit.ATOMIC, Unit.ASYNC_COPY))
     busy["load_store"] = busy["shared"] + float((rows[:, y.R_COST] * times)[asks].sum()) / y.TICKS
     busy["issue"] = float(times.sum())

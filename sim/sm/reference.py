@@ -95,6 +95,9 @@ class Cta:
     place: int
     warps: list[Warp] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
+    counted: dict[int, int] = field(
+        default_factory=dict
+    )  # barrier -> cycle at which arrivals so far are counted
 
     def running(self) -> list[Warp]:
         """Return the warps that have not exited."""
@@ -196,7 +199,7 @@ class Twin:
 
         def arrive(now: int) -> None:
             sm = warp.cta.sm
-            sm.data = max(sm.data, now * TICKS) + waves * TICKS
+            sm.data = max(sm.data, now * TICKS) + waves * self.m.copy_write_ticks
             self.at(-(-sm.data // TICKS), complete)
 
         def complete(_now: int) -> None:
@@ -229,15 +232,18 @@ class Twin:
         entry = next((entry for entry in core.queue if entry.free == y.FAR), None)
         if entry is None or core.addressing > t or entry.time > t:
             return None
-        return entry if core.sm.data < (t + 1) * TICKS else None
+        shared = self.unit(entry.row) in DATA_UNITS
+        return None if shared and core.sm.data >= (t + 1) * TICKS else entry
 
     def take(self, sm: Sm, core: Core, entry: Entry, t: int) -> None:
         """Move an entry into the pipe."""
         m, warp = self.m, entry.warp
         static = self.static(entry.row)
         entry.free = core.addressing = t + m.address_cycles
-        sm.intake = max(sm.intake, t * TICKS) + m.intake_ticks
-        if self.unit(entry.row) in DATA_UNITS:
+        shared = self.unit(entry.row) in DATA_UNITS
+        cost = 0 if shared else int(self.c.rows[entry.row, y.R_COST])
+        sm.intake = max(sm.intake, t * TICKS) + max(m.intake_ticks, cost)
+        if shared:
             self.take_shared(sm, core, entry, t)
         else:
             self.take_global(entry, t)
@@ -261,8 +267,6 @@ class Twin:
         """Send LDG, STG, RED, ATOMG and LDGSTS on their way."""
         m, warp = self.m, entry.warp
         row, static = self.c.rows[entry.row], self.static(entry.row)
-        sm = warp.core.sm
-        sm.data = max(sm.data, t * TICKS) + int(row[y.R_COST])
         trip = entry.trip + self.server_cycles(entry.row, t) - m.window_cycles
         if not row[y.R_HIT]:
             cta = warp.cta.number
@@ -273,7 +277,8 @@ class Twin:
         if row[y.R_UNIT] == Unit.ASYNC_COPY:
             waves = max(1, int(row[y.R_WAVEFRONTS]))
             seat = (id(warp.cta.sm), warp.cta.place * len(warp.cta.warps) + warp.number)
-            arrival = t + max(1, trip + m.copy_extra_cycles - waves)
+            writing = waves * m.copy_write_ticks // TICKS
+            arrival = t + max(1, trip + m.copy_extra_cycles - writing)
             self.arrivals[seat] = max(self.arrivals.get(seat, 0), arrival)
             self.copy_at(self.arrivals[seat], warp, static[y.S_WRITE], waves)
             return
@@ -390,6 +395,8 @@ class Twin:
         ended = self.advance(warp)
         if unit == Unit.BARRIER:
             warp.barrier = static[y.S_ARGUMENT]
+            counted = warp.cta.counted
+            counted[warp.barrier] = max(counted.get(warp.barrier, 0), t) + self.m.arrival_cycles
             self.try_open(warp.cta, warp.barrier, t)
         if ended:
             self.finish(warp, t)
@@ -464,9 +471,10 @@ class Twin:
         """Open a barrier if no running warp of the CTA is missing."""
         waiting = [warp for warp in cta.running() if warp.barrier == barrier]
         if waiting and len(waiting) == len(cta.running()):
+            opened = max(t, cta.counted.get(barrier, 0))
             for warp in waiting:
                 warp.barrier, warp.why = -1, y.BARRIER_STALL
-                warp.ready = max(t + self.m.barrier_cycles, warp.ready)
+                warp.ready = max(opened + self.m.barrier_cycles, warp.ready)
 
 
 def replay(columns: SmColumns, drive: Drive, replays: npt.NDArray[np.int64]) -> Run | None:

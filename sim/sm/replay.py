@@ -84,6 +84,7 @@ def _new_state(columns: SmColumns, drive: y.Drive, events: int, profile: bool) -
         sm=_zeros(drive.sms, e.M_FIELDS),
         slot=_zeros(slots, e.C_FIELDS),
         arrived=_zeros(slots, y.BARRIERS),
+        counted=_zeros(slots, y.BARRIERS),
         heap_key=_zeros(events),
         heap_what=_zeros(events),
         run=_zeros(e.G_FIELDS),

@@ -188,7 +188,9 @@ class Recorder(Twin):
 
         def note(_now: int) -> None:
             data = entry.warp.cta.sm.data
-            self._busy(MEMORY, "shared memory", entry.warp, entry.row, data - waves * TICKS, data)
+            self._busy(
+                MEMORY, "shared memory", entry.warp, entry.row, data - waves * self.m.copy_write_ticks, data
+            )
             self._in_flight("cp.async", entry, sent, -(-data // TICKS))
 
         return note

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 from pydantic import BaseModel
 
@@ -62,17 +61,6 @@ def test_assumptions_say_why(name: str) -> None:
 def test_loading_is_repeatable(name: str) -> None:
     assert load_gpu(name) == load_gpu(name)
     assert config_hash(load_gpu(name)) == config_hash(load_gpu(name))
-
-
-def test_h200_streaming_read_starts_after_2_25_us() -> None:
-    """t0 = 2.25 µs: node, ramp, mean L2 latency and unloaded DRAM latency, as the ramp's source says."""
-    gpu = load_gpu("h200")
-    cycles = np.interp(gpu.l2.far_fraction, [0, 1], [gpu.l2.near_latency_cycles, gpu.l2.far_latency_cycles])
-    l2_us = float(cycles) / gpu.sm.max_clock_mhz
-    total = (
-        gpu.launch.graph_node_us + gpu.launch.ramp_us + l2_us + gpu.dram.loaded_latency[0].latency_ns / 1e3
-    )
-    assert total == pytest.approx(2.25, abs=0.01)
 
 
 def test_h200_mma_sync_reaches_two_thirds_of_the_tensor_core() -> None:

@@ -27,7 +27,7 @@ def test_the_binaries_it_runs_count() -> None:
     "path", [p for p in overridable(H200) if p.endswith(("_ns", "_us", "_pj", "_pj_per_bit", "_w"))]
 )
 def test_each_number_counts(path: str) -> None:
-    assert config_hash(load_gpu("h200", [f"{path}=0.5"])) != config_hash(H200)
+    assert config_hash(load_gpu("h200", [f"{path}=0.61"])) != config_hash(H200)
 
 
 def test_bundled_machines_differ() -> None:

@@ -9,6 +9,11 @@ import pytest
 from sim.arch.load import load_gpu
 from sim.errors import ConfigError
 
+H200 = load_gpu("h200")
+NEAR, FAR = H200.l2.near_latency_cycles, H200.l2.far_latency_cycles
+MMA = "m16n8k16.f32.f16"
+LATENCY = H200.sm.tensor.mma[MMA].latency_cycles
+
 
 def curve(*points: tuple[float, float]) -> str:
     return "[" + ", ".join(f"{{utilization: {u}, latency_ns: {t}}}" for u, t in points) + "]"
@@ -29,9 +34,12 @@ def curve(*points: tuple[float, float]) -> str:
         ),
         ("sm.sustained_clock_mhz=1981", "got 1981, allowed: at most sm.max_clock_mhz = 1980"),
         ("sm.l1.sector_bytes=256", "got 256, allowed: at most sm.l1.line_bytes = 128"),
-        ("sm.l1.hit_latency_cycles=261", "got 261, allowed: at most l2.near_latency_cycles = 260"),
-        ("l2.near_latency_cycles=411", "got 411, allowed: at most l2.far_latency_cycles = 410"),
-        ("l2.sm_port_bytes_per_cycle=5000", "got 5000, allowed: at most l2.bandwidth_bytes_per_cycle = 4900"),
+        ("sm.l1.hit_latency_cycles=9999", f"got 9999, allowed: at most l2.near_latency_cycles = {NEAR:g}"),
+        ("l2.near_latency_cycles=9999", f"got 9999, allowed: at most l2.far_latency_cycles = {FAR:g}"),
+        (
+            "l2.sm_port_bytes_per_cycle=9999",
+            f"got 9999, allowed: at most l2.bandwidth_bytes_per_cycle = {H200.l2.bandwidth_bytes_per_cycle:g}",
+        ),
         ("dram.bandwidth_gb_per_s=4801", "got 4801, allowed: at most dram.peak_gb_per_s = 4800"),
         (
             "dram.capacity_bytes=1048576",
@@ -39,7 +47,7 @@ def curve(*points: tuple[float, float]) -> str:
         ),
         (
             "sm.tensor.mma.m16n8k16.f32.f16.interval_cycles=25",
-            "got 25, allowed: at most sm.tensor.mma.m16n8k16.f32.f16.latency_cycles = 24.4",
+            f"got 25, allowed: at most sm.tensor.mma.{MMA}.latency_cycles = {LATENCY:g}",
         ),
         (
             "sm.tensor.mma.m16n8k16.f32.f16.interval_cycles=3.9",
@@ -75,7 +83,7 @@ def test_contradictions(override: str, expected: str) -> None:
     [
         "sm.shared_memory.cta_limit_bytes=232448",
         "sm.sustained_clock_mhz=1980",
-        "l2.near_latency_cycles=410",
+        f"l2.near_latency_cycles={FAR:g}",
         "dram.bandwidth_gb_per_s=4800",
         "sm.tensor.mma.m16n8k16.f32.f16.interval_cycles=4",
         "dram.loaded_latency=" + curve((0, 300), (1, 300)),

@@ -182,13 +182,35 @@ def test_the_issuing_warp_goes_on_then_the_youngest(go) -> None:  # type: ignore
 
 def test_barrier_opens_after_the_last_arrival(go) -> None:  # type: ignore[no-untyped-def]
     late = [Instruction(Unit.NONE, stall=15)] * 3
-    run = go([[BAR, NOP], [*late, BAR, NOP]], "sm.control.barrier_release_cycles=5")
+    run = go([[BAR, NOP], [*late, BAR, NOP]], *barrier(release=5, arrival=0))
     assert run.end[0] == 45 + 5 + 1
     assert lost(run, "barrier") == 44 + 5 + 4
 
 
 def test_a_warp_that_exits_is_not_waited_for(go) -> None:  # type: ignore[no-untyped-def]
-    assert go([[BAR, NOP], [NOP]], "sm.control.barrier_release_cycles=5").end[0] == 6
+    assert go([[BAR, NOP], [NOP]], *barrier(release=5, arrival=0)).end[0] == 6
+
+
+@pytest.mark.parametrize("warps", [1, 2, 4, 8])
+def test_a_barrier_counts_its_arrivals_one_by_one(go, warps: int) -> None:  # type: ignore[no-untyped-def]
+    """Warps of different sub-cores arrive together; the fifth and later ones a cycle after the first four."""
+    run = go([[BAR, NOP]] * warps, *barrier(release=5, arrival=3))
+    assert run.end[0] == 3 * warps + 5 + (2 if warps > 4 else 1)
+
+
+def barrier(release: int, arrival: int) -> tuple[str, str]:
+    """Return overrides of what a barrier costs."""
+    control = "sm.control.barrier"
+    return f"{control}_release_cycles={release}", f"{control}_arrival_cycles={arrival}"
+
+
+def test_lines_of_global_loads_pass_while_shared_loads_are_served(go) -> None:  # type: ignore[no-untyped-def]
+    """Tags and data are two stages: a warp of conflicting LDS and one of scattered LDG do not wait for each other."""
+    conflicting = [Instruction(Unit.SHARED_LOAD, stall=2, offsets=strided(32, 128))] * 40
+    scattered = [Instruction(Unit.GLOBAL_LOAD, lines=16, misses=0)] * 40
+    line = ("sm.load_store.global_line_cycles=1", "sm.load_store.intake_interval_cycles=1")
+    alone = go([conflicting], *line).end[0]
+    assert go([conflicting, scattered], *line).end[0] == pytest.approx(alone, rel=0.02)
 
 
 def test_copies_are_waited_for_by_group(go) -> None:  # type: ignore[no-untyped-def]
@@ -206,7 +228,11 @@ def test_copies_are_waited_for_by_group(go) -> None:  # type: ignore[no-untyped-
 
 def test_a_copys_data_takes_the_shared_data_pipe(go) -> None:  # type: ignore[no-untyped-def]
     """Four wavefronts of a store of 16 bytes per lane stand before a load that comes just then."""
-    overrides = ("sm.load_store.copy_extra_latency_cycles=0", "sm.shared_memory.load_latency_cycles=23")
+    overrides = (
+        "sm.load_store.copy_extra_latency_cycles=0",
+        "sm.load_store.copy_write_wavefront_cycles=1",
+        "sm.shared_memory.load_latency_cycles=23",
+    )
 
     def end(gap: int) -> int:
         idle = [Instruction(Unit.NONE, stall=5)] * (gap // 5) + [NOP] * (gap % 5)

@@ -98,7 +98,7 @@ def test_a_pointer_chase_pays_the_latency_every_time() -> None:
 
 def test_a_deep_pipeline_hides_latency_until_it_cannot() -> None:
     timing = time_cta(gemm(400, stages=4), H200, 1)
-    assert timing.iteration_cycles[0] < 300
+    assert timing.iteration_cycles[1] == pytest.approx(timing.iteration_cycles[0], rel=0.1)
     assert (np.diff(timing.iteration_cycles) > -2).all()
     slowest = timing.latencies[-1] + H200.sm.load_store.copy_extra_latency_cycles
     assert timing.iteration_cycles[-1] == pytest.approx(slowest / 3, rel=0.02)
@@ -118,9 +118,11 @@ def test_busy_cycles_and_counts() -> None:
     interval = H200.sm.tensor.mma[MMA].interval_cycles
     assert timing.busy["tensor"] == pytest.approx(4 * 16 * 100 * interval, rel=0.002)
     assert timing.busy_per_iteration["tensor"] == pytest.approx(4 * 16 * interval, rel=0.002)
-    assert timing.busy_per_iteration["shared"] == 4 * (4 * 4 + 4 * 4)
-    copies = 4 * 4 * H200.sm.load_store.copy_instruction_cycles
-    assert timing.busy_per_iteration["load_store"] == timing.busy_per_iteration["shared"] + copies
+    unit = H200.sm.load_store
+    assert timing.busy_per_iteration["shared"] == 4 * 4 * (4 + 4 * unit.copy_write_wavefront_cycles)
+    copies = 4 * 4 * max(unit.copy_instruction_cycles, 8 * unit.global_line_cycles)
+    shared = timing.busy_per_iteration["shared"]
+    assert timing.busy_per_iteration["load_store"] == pytest.approx(shared + copies, rel=0.01)
     assert timing.instructions == timing.busy["issue"] == 4 * (10 + 100 * 29 + 16)
     assert timing.busy_per_iteration["issue"] == 4 * 29
     assert timing.stalls[0, 0] == 1.0
