@@ -10,9 +10,9 @@ from sim.validation.statistics import accuracy
 from sim.validation.summary import NOISE_PCT, Summary
 
 KIND_WORDS = {
-    "held_out": "predicted before they were measured",
-    "development": "development rows: measured before a prediction was committed",
-    "unlabelled": "unlabelled",
+    "held_out": "Rows measured after their prediction was committed",
+    "development": "Development rows, measured before a prediction was committed",
+    "unlabelled": "Rows of which it is not known whether they were predicted first",
 }
 MARK, END = "<!-- accuracy: {} -->", "<!-- accuracy: end -->"
 
@@ -56,7 +56,7 @@ def times(summary: Summary) -> str:
             if (scheme, kind, VARIANTS[0]) in summary.accuracy
         ]
         if rows:
-            parts.append(f"{KIND_WORDS[kind].capitalize()}:\n\n{_table(header, rows)}")
+            parts.append(f"{KIND_WORDS[kind]}:\n\n{_table(header, rows)}")
     return "\n\n".join(parts)
 
 

@@ -130,7 +130,7 @@ def _counter_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
 
 def _check_row(check: Check) -> tuple[str, ...]:
     verdict = "reached" if check.reached else "within tolerance" if check.passed else "MISSED"
-    note = f"{verdict}; known gap: {check.gap}" if check.gap and not check.reached else verdict
+    note = f"{verdict}, a known gap" if check.gap and not check.reached else verdict
     numbers = (f"{check.value:.2f}", f"{check.goal:g}", f"{check.tolerance:g}")
     return (check.subject.replace("_", " "), QUANTITY_WORDS[check.quantity], *numbers, note)
 
