@@ -163,7 +163,8 @@ def report(
 @app.command()
 def validate(
     data: Annotated[
-        Path | None, typer.Option("--data", help="A file or folder of rows. [default: those recorded for --arch]")
+        Path | None,
+        typer.Option("--data", help="A file or folder of rows. [default: those recorded for --arch]"),
     ] = None,
     arch: Arch = "h200",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
