@@ -115,8 +115,13 @@ def _one_operand(op, s, m, regs, uni, const, x, xf):
     if op == I2F:
         ln.integer(x, s[1], regs, uni, const)
         for lane in range(LANES):
-            value = np.float64(x[lane]) if m & o.UNSIGNED else np.float64(np.int32(x[lane]))
-            xf[lane] = rnd.to_float(value, m)
+            word = np.int64(x[lane]) if m & o.UNSIGNED else np.int64(np.int32(x[lane]))
+            if m & (o.BYTE | o.SHORT):
+                width = np.int64(8) if m & o.BYTE else np.int64(16)
+                word &= (np.int64(1) << width) - 1
+                if not m & o.UNSIGNED and word >> (width - 1):
+                    word -= np.int64(1) << width
+            xf[lane] = rnd.to_float(np.float64(word), m)
         return
     _read(x, s[1], m, regs, uni, const)
     if op == MUFU:

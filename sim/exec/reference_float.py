@@ -159,6 +159,10 @@ def special_function(step: Step) -> None:
 def integer_to_fp32(step: Step) -> None:
     """Convert a word; every word is exact in FP64."""
     values = step.number(1)
+    if step.modified(o.BYTE | o.SHORT):  # of the lowest bytes
+        kind = {o.BYTE: "int8", o.SHORT: "int16"}[step.modifiers & (o.BYTE | o.SHORT)]
+        narrow = np.dtype(f"u{kind}" if step.modified(o.UNSIGNED) else kind)
+        values = step.integer(1)[:, None].view(narrow)[:, 0].astype(np.int64)
     results = [rounded(Fraction(int(v)), FP32, mode_of(step)) if v else 0.0 for v in values]
     write_fp32(step, np.array(results))
 

@@ -126,6 +126,7 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
     (f"FSETP.{_FLOAT_COMPARE}[.FTZ].{_JOIN}", Op.FSETP, Unit.ALU, "D,D,f,f,p"),
     ("MUFU.{RCP,EX2,RSQ,SQRT,LG2,TANH}", Op.MUFU, Unit.XU, "d,f"),
     ("I2F[.U32][.RP]", Op.I2F, Unit.XU, "d,s"),
+    ("I2F.{S8,U8,S16,U16}", Op.I2F, Unit.XU, "d,s"),
     ("I2FP.F32.{S32,U32}", Op.I2F, Unit.ALU, "d,s"),
     ("F2I[.FTZ][.U32][.{TRUNC,FLOOR,CEIL}][.NTZ]", Op.F2I, Unit.XU, "d,f"),
     ("FRND[.FTZ][.{TRUNC,FLOOR,CEIL}]", Op.FRND, Unit.XU, "d,f"),
@@ -151,6 +152,7 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
     (f"{{RED,REDG}}.E.{{ADD,MIN,MAX,INC,AND,OR,XOR}}[.S32].STRONG.{_SCOPE}", Op.RED, Unit.GLOBAL_STORE, "g,r"),
     (f"{{RED,REDG}}.E.ADD.F32.FTZ.RN.STRONG.{_SCOPE}", Op.RED, Unit.GLOBAL_STORE, "g,r"),
     (f"ATOMG.E.{{ADD,MIN,MAX,INC,EXCH,AND,OR,XOR}}[.S32].STRONG.{_SCOPE}", Op.ATOMG, Unit.ATOMIC, "D,d,g,r"),
+    (f"ATOMG.E.ADD.F32.FTZ.RN.STRONG.{_SCOPE}", Op.ATOMG, Unit.ATOMIC, "D,d,g,r"),
     (f"ATOMG.E.CAS.STRONG.{_SCOPE}", Op.ATOMG, Unit.ATOMIC, "D,d,g,r,r"),
     ("ATOMS.{ADD,MIN,MAX,INC,EXCH,AND,OR,XOR}[.S32]", Op.ATOMS, Unit.SHARED_LOAD, "d,m,r"),
     ("ATOMS.POPC.INC.32", Op.ATOMS, Unit.SHARED_LOAD, "d,m"),
@@ -167,6 +169,7 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
     ("{ERRBAR,CGAERRBAR}", Op.NOP, Unit.NONE, ""),
     ("CCTL.IVALL", Op.NOP, Unit.NONE, ""),
     ("YIELD", Op.NOP, Unit.NONE, ""),
+    ("NANOSLEEP", Op.NOP, Unit.NONE, "s"),
     ("BRA", Op.BRA, Unit.BRANCH, "p?,t"),
     ("BRA.{DIV,CONV}", Op.BRA, Unit.BRANCH, "s,t"),
     ("CALL.REL.NOINC", Op.CALL, Unit.BRANCH, "t"),
@@ -235,6 +238,9 @@ def _special_modifiers(op: Op, tokens: list[str], opcode: str) -> int:
     if op == Op.SHF:
         unsigned = o.UNSIGNED if {"U32", "U64"} & set(tokens) else 0
         return unsigned | (o.DOUBLE if "U64" in tokens or "S64" in tokens else 0)
+    if op == Op.I2F and tokens and tokens[0] in ("S8", "U8", "S16", "U16"):
+        width = o.BYTE if tokens[0].endswith("8") else o.SHORT
+        return width | (o.UNSIGNED if tokens[0].startswith("U") else 0)
     if op == Op.IDP:
         return (o.FIRST_SIGNED if tokens[1] == "S8" else 0) | (o.SECOND_SIGNED if tokens[2] == "S8" else 0)
     if op == Op.LDC and "64" in tokens:

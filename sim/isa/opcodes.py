@@ -153,6 +153,7 @@ ROUND_ZERO = 1 << 38
 CONVERGED = 1 << 39  # BRA.CONV
 FIRST_SIGNED, SECOND_SIGNED = 1 << 40, 1 << 41  # IDP
 CLEAR = 1 << 42  # BMOV
+BYTE, SHORT = 1 << 43, 1 << 44  # I2F of the lowest 8 or 16 bits
 
 SPECIAL_REGISTERS = {
     "SR_TID.X": 0,
