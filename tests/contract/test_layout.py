@@ -20,7 +20,6 @@ LONGEST_MODULE, LONGEST_TEST = 320, 400
 LONGER_MODULES = {
     "sim/exec/compute.py": "one function per kind of operation, all called from the executor's hot loop",
     "sim/exec/interpreter.py": "the executor's hot loop",
-    "sim/exec/reference_integer.py": "one short function per integer opcode",
     "sim/sm/engine.py": "the timing engine's hot loop",
     "sim/sm/reference.py": "the timing engine's readable twin, in one piece to be read beside it",
 }
