@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.errors import DeadlockError, TcsimError
-from sim.exec import reference_float as _float  # registers its meanings
+from sim.exec import reference_float, reference_tensor, reference_warp  # they register meanings
 from sim.exec.execute import Execution
 from sim.exec.reference_integer import MEANINGS
 from sim.exec.reference_memory import ACCESSES, Access, Seen
@@ -27,7 +27,7 @@ from sim.isa.program import Program
 from sim.isa.trace import WarpTrace
 
 __all__ = ["Reference", "execute_reference"]
-assert _float
+assert reference_float and reference_tensor and reference_warp
 ANYWHERE = -1  # the convergence point of WARPSYNC
 
 

@@ -1,0 +1,65 @@
+"""The twin's tensor operations: mma.sync on whole matrices, laid out as PTX lays out its fragments."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sim.exec.reference_float import pack
+from sim.exec.reference_integer import meaning
+from sim.exec.reference_state import LANES, Array, Step
+from sim.isa import opcodes as o
+from sim.isa.opcodes import Kind, Op
+
+
+def fragments(step: Step, index: int, count: int, dtype: type) -> list[Array]:
+    """Return ``count`` registers as 8 x n tiles: row = lane // 4, elements of a row in lane order."""
+    number = step.slots[index].value
+    registers = [step.warp.register(number if number == o.RZ else number + part) for part in range(count)]
+    return [np.ascontiguousarray(register).view(dtype).reshape(8, -1) for register in registers]
+
+
+@meaning(Op.HMMA, Op.IMMA)
+def multiply_matrices(step: Step) -> None:
+    """D = A B + C as PTX lays out mma.sync: quadrants of A in (row block, column block) order, B by column blocks."""
+    steps = 1 + (step.modifiers >> 1 & 1)
+    integers = Op(step.operation) == Op.IMMA
+    kind = np.int8 if integers else np.float16
+    a_tiles = [_values(step, tile) for tile in fragments(step, 1, 2 * steps, kind)]
+    b_tiles = [_values(step, tile) for tile in fragments(step, 2, steps, kind)]
+    a = np.hstack([np.vstack(a_tiles[2 * block : 2 * block + 2]) for block in range(steps)])
+    b = np.hstack(b_tiles).T
+    accumulate_half = not integers and bool(step.modifiers & 1)
+    c = _accumulator(step, accumulate_half, np.int32 if integers else np.float32)
+    for inner in range(a.shape[1]):
+        c = c + a[:, inner : inner + 1] * b[inner]
+    _write_accumulator(step, c, accumulate_half)
+
+
+def _values(step: Step, tile: Array) -> Array:
+    if tile.dtype == np.int8:
+        return tile.astype(np.int32)
+    if step.modified(o.BF16):
+        return (tile.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return tile.astype(np.float32)
+
+
+def _accumulator(step: Step, half: bool, dtype: type) -> Array:
+    """Return C, 16 x 8: with FP32 or INT32 two registers make one row block, with FP16 one does."""
+    if half:
+        return np.vstack(fragments(step, 3, 2, np.float16)).astype(np.float32)
+    tiles = fragments(step, 3, 4, dtype)
+    return np.vstack([np.stack(tiles[block : block + 2], axis=2).reshape(8, 8) for block in (0, 2)])
+
+
+def _write_accumulator(step: Step, c: Array, half: bool) -> None:
+    number = step.slots[0].value
+    for block in range(2):
+        rows = c[8 * block : 8 * block + 8]
+        if half:
+            step.write_register(
+                Kind.REG, number + block, pack(step, rows.astype(np.float64).reshape(LANES, 2))
+            )
+            continue
+        for part in range(2):
+            word = np.ascontiguousarray(rows.reshape(LANES, 2)[:, part]).view(np.uint32)
+            step.write_register(Kind.REG, number + 2 * block + part, word)
