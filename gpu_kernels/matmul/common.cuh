@@ -6,6 +6,7 @@
 // Compile-time configuration (macros):
 //   BM, BN            tokens and outputs of a CTA's tile
 //   WARPS_M, WARPS_N  warps along tokens and outputs; a warp owns WM tokens x WN outputs
+//   WARPS_K           warps along K: each takes its share of a stage's blocks; their sums meet in shared memory
 //   STAGES            stages of the cp.async pipeline
 //   BLOCKS            64-column blocks of K in one stage
 // The host compiler sees no CUDA header: everything is PTX or built in, so that no foreign path enters the line table.
@@ -14,22 +15,28 @@
 
 typedef unsigned short half_bits;  // the bits of one IEEE half
 
-constexpr int THREADS = 32 * WARPS_M * WARPS_N;
+constexpr int GROUP = 32 * WARPS_M * WARPS_N;  // threads that cover the tile once
+constexpr int THREADS = GROUP * WARPS_K;
 constexpr int WM = BM / WARPS_M;         // tokens of a warp
 constexpr int WN = BN / WARPS_N;         // outputs of a warp
 constexpr int N_FRAGMENTS = WN / 16;     // mma A operands along the outputs
 constexpr int M_FRAGMENTS = WM / 8;      // mma B operands along the tokens
 constexpr int BLOCK_K = 64;              // columns of one block: 128-byte rows of eight 16-byte chunks
 constexpr int ROW_BYTES = 2 * BLOCK_K;
-constexpr int STEPS = 4 * BLOCKS;        // k16 steps of a stage
+constexpr int WARP_BLOCKS = BLOCKS / WARPS_K;  // blocks of a stage that one warp multiplies
+constexpr int STEPS = 4 * WARP_BLOCKS;         // k16 steps of a warp in a stage
+constexpr int VECTORS = N_FRAGMENTS * M_FRAGMENTS;  // accumulator quads of a thread
+constexpr int SHARE = VECTORS / WARPS_K;            // of these, what it keeps when the warps along K have added theirs
 constexpr int ROWS_PER_PASS = THREADS / 8;
 constexpr int OUT_ROW_BYTES = 2 * BN + 16;  // 16 bytes of padding: eight rows fall into eight different bank groups
 
 static_assert(WM == 8 || WM % 16 == 0, "a warp owns 8 tokens or a multiple of 16");
 static_assert(WN % 16 == 0, "a warp owns a multiple of 16 outputs");
+static_assert(BLOCKS % WARPS_K == 0 && VECTORS % WARPS_K == 0, "warps along K share blocks and results evenly");
 static_assert(THREADS % 64 == 0, "the swizzle repeats every 8 rows");
 
 using Accumulators = float[N_FRAGMENTS][M_FRAGMENTS][4];
+using Results = float[SHARE][4];  // quad i of warp group w is quad w * SHARE + i of the accumulators
 
 // ---------------------------------------------------------------------------------------------------- PTX wrappers
 
@@ -61,10 +68,10 @@ __device__ __forceinline__ void ldmatrix_x2(unsigned& r0, unsigned& r1, unsigned
     asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];\n" : "=r"(r0), "=r"(r1) : "r"(address));
 }
 
-__device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+__device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4]) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};\n"
+        : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
 }
 
 // Round two floats to half and pack them, `low` in the low half.
@@ -72,6 +79,14 @@ __device__ __forceinline__ unsigned pack_half2(float low, float high) {
     unsigned r;
     asm("cvt.rn.f16x2.f32 %0, %2, %1;\n" : "=r"(r) : "f"(low), "f"(high));
     return r;
+}
+
+// Write 16 bytes to global memory if `enabled`, without a branch.
+__device__ __forceinline__ void store16(void* to, const uint4& v, bool enabled) {
+    asm volatile(
+        "{ .reg .pred p; setp.ne.b32 p, %5, 0;\n"
+        "@p st.global.v4.b32 [%0], {%1,%2,%3,%4}; }\n" ::"l"(to),
+        "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w), "r"(static_cast<int>(enabled)) : "memory");
 }
 
 // Order this thread's accesses before and after, as all of the GPU sees them (acquire and release).
@@ -135,13 +150,15 @@ struct PanelCopy {
 // The tokens' fragments of one k16 step from a panel of 128-byte rows.
 struct TokenFragments {
     unsigned r[M_FRAGMENTS][2];
-    __device__ __forceinline__ void load(unsigned panel, int first_row, int step) {
+    // Load share `part` of `parts`.
+    __device__ __forceinline__ void load(unsigned panel, int first_row, int step, int part, int parts) {
         const int lane = threadIdx.x & 31;
         const int row = first_row + (lane & 7) + (WM == 8 ? 0 : (lane >> 4) * 8);
         const unsigned address = panel + row * ROW_BYTES + (((2 * step + (lane >> 3 & 1)) ^ (lane & 7)) << 4);
-        if (WM == 8) ldmatrix_x2(r[0][0], r[0][1], address);
+        if (WM == 8 && part == 0) ldmatrix_x2(r[0][0], r[0][1], address);
 #pragma unroll
         for (int i = 0; i < M_FRAGMENTS / 2; ++i) {
+            if (i * parts / (M_FRAGMENTS / 2) != part) continue;
             unsigned q[4];
             ldmatrix_x4(q, address + i * 16 * ROW_BYTES);
             r[2 * i][0] = q[0], r[2 * i][1] = q[1], r[2 * i + 1][0] = q[2], r[2 * i + 1][1] = q[3];
@@ -167,20 +184,45 @@ struct Place {
 
 // ---------------------------------------------------------------------------------------------------- results out
 
-// Leave this slice's partial tile in `workspace`; the CTA that arrives last sums all of them in the order of the
-// slices (the result does not depend on who is last), resets the counter for the next launch and returns true.
-__device__ __forceinline__ bool reduce_slices(Accumulators& acc, float* workspace, unsigned* counters, int tile) {
-    constexpr int VECTORS = N_FRAGMENTS * M_FRAGMENTS;
-    constexpr int BATCH = VECTORS >= 16 ? 1 : VECTORS >= 8 ? 2 : 4;  // slices whose loads are in flight together
-    __shared__ unsigned arrived;
-    const int slices = gridDim.z;
-    float4* tile_base = reinterpret_cast<float4*>(workspace) + static_cast<long long>(tile) * slices * VECTORS * THREADS;
-    float4* own = tile_base + static_cast<long long>(blockIdx.z) * VECTORS * THREADS + threadIdx.x;
+// Add what the warps along K have accumulated, in their order, and deal the sums out among them.
+// Needs WARPS_K partial tiles of shared memory that no copy is writing and no warp is reading any more.
+__device__ __forceinline__ void add_warps(Results& sum, const Accumulators& acc, unsigned char* shared) {
+    if (WARPS_K == 1) {
+#pragma unroll
+        for (int i = 0; i < SHARE; ++i)
+#pragma unroll
+            for (int j = 0; j < 4; ++j) sum[i][j] = acc[i / M_FRAGMENTS][i % M_FRAGMENTS][j];
+        return;
+    }
+    const int group = threadIdx.x / GROUP, slot = threadIdx.x % GROUP;
+    float4* tiles = reinterpret_cast<float4*>(shared);
 #pragma unroll
     for (int i = 0; i < VECTORS; ++i) {
         const float* v = acc[i / M_FRAGMENTS][i % M_FRAGMENTS];
-        own[i * THREADS] = make_float4(v[0], v[1], v[2], v[3]);
+        tiles[(group * VECTORS + i) * GROUP + slot] = make_float4(v[0], v[1], v[2], v[3]);
     }
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < SHARE; ++i) {
+        sum[i][0] = sum[i][1] = sum[i][2] = sum[i][3] = 0.f;
+#pragma unroll
+        for (int g = 0; g < WARPS_K; ++g) {
+            const float4 v = tiles[(g * VECTORS + group * SHARE + i) * GROUP + slot];
+            sum[i][0] += v.x, sum[i][1] += v.y, sum[i][2] += v.z, sum[i][3] += v.w;
+        }
+    }
+}
+
+// Leave this slice's partial tile in `workspace`; the CTA that arrives last sums all of them in the order of the
+// slices (the result does not depend on who is last), resets the counter for the next launch and returns true.
+__device__ __forceinline__ bool reduce_slices(Results& sum, float* workspace, unsigned* counters, int tile) {
+    constexpr int BATCH = SHARE >= 16 ? 1 : SHARE >= 8 ? 2 : 4;  // slices whose loads are in flight together
+    __shared__ unsigned arrived;
+    const int slices = gridDim.z;
+    float4* tile_base = reinterpret_cast<float4*>(workspace) + static_cast<long long>(tile) * slices * SHARE * THREADS;
+    float4* own = tile_base + static_cast<long long>(blockIdx.z) * SHARE * THREADS + threadIdx.x;
+#pragma unroll
+    for (int i = 0; i < SHARE; ++i) own[i * THREADS] = make_float4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
     fence_gpu();
     __syncthreads();
     if (threadIdx.x == 0) arrived = atomicAdd(counters + tile, 1u);
@@ -189,28 +231,26 @@ __device__ __forceinline__ bool reduce_slices(Accumulators& acc, float* workspac
     if (threadIdx.x == 0) counters[tile] = 0;
     fence_gpu();
 #pragma unroll
-    for (int i = 0; i < VECTORS; ++i)
-#pragma unroll
-        for (int j = 0; j < 4; ++j) acc[i / M_FRAGMENTS][i % M_FRAGMENTS][j] = 0.f;
+    for (int i = 0; i < SHARE; ++i) sum[i][0] = sum[i][1] = sum[i][2] = sum[i][3] = 0.f;
     const float4* next = tile_base + threadIdx.x;
-    for (int z = 0; z < slices; z += BATCH, next += BATCH * VECTORS * THREADS) {
-        float4 part[BATCH][VECTORS];
+    for (int z = 0; z < slices; z += BATCH, next += BATCH * SHARE * THREADS) {
+        float4 part[BATCH][SHARE];
 #pragma unroll
         for (int b = 0; b < BATCH; ++b)
 #pragma unroll
-            for (int i = 0; i < VECTORS; ++i) {
+            for (int i = 0; i < SHARE; ++i) {
                 part[b][i] = make_float4(0.f, 0.f, 0.f, 0.f);
                 if (z + b < slices)
                     asm volatile("ld.global.cg.v4.f32 {%0,%1,%2,%3}, [%4];\n"
                                  : "=f"(part[b][i].x), "=f"(part[b][i].y), "=f"(part[b][i].z), "=f"(part[b][i].w)
-                                 : "l"(next + (b * VECTORS + i) * THREADS));
+                                 : "l"(next + (b * SHARE + i) * THREADS));
             }
 #pragma unroll
         for (int b = 0; b < BATCH; ++b)
 #pragma unroll
-            for (int i = 0; i < VECTORS; ++i) {
-                float* v = acc[i / M_FRAGMENTS][i % M_FRAGMENTS];
-                v[0] += part[b][i].x, v[1] += part[b][i].y, v[2] += part[b][i].z, v[3] += part[b][i].w;
+            for (int i = 0; i < SHARE; ++i) {
+                sum[i][0] += part[b][i].x, sum[i][1] += part[b][i].y;
+                sum[i][2] += part[b][i].z, sum[i][3] += part[b][i].w;
             }
     }
     return true;
@@ -234,22 +274,32 @@ __device__ __forceinline__ void store_fragment(unsigned to, const float (&v)[4])
 }
 
 // Round the tile to half and write it to Y[m, n] through `shared` (which no copy may be writing any more).
-__device__ __forceinline__ void store_tile(const Accumulators& acc, unsigned char* shared, half_bits* y, int m, int n,
+__device__ __forceinline__ void store_tile(const Results& sum, unsigned char* shared, half_bits* y, int m, int n,
                                            int first_token, int first_output) {
-    const int warp = threadIdx.x >> 5;
+    const int group = threadIdx.x / GROUP, warp = threadIdx.x % GROUP >> 5;
     const unsigned corner = shared_address(shared) + warp / WARPS_N * WM * OUT_ROW_BYTES + warp % WARPS_N * WN * 2;
 #pragma unroll
-    for (int i = 0; i < N_FRAGMENTS; ++i)
-#pragma unroll
-        for (int j = 0; j < M_FRAGMENTS; ++j) store_fragment(corner + j * 8 * OUT_ROW_BYTES + i * 32, acc[i][j]);
+    for (int i = 0; i < SHARE; ++i) {
+        const int quad = group * SHARE + i;
+        store_fragment(corner + quad % M_FRAGMENTS * 8 * OUT_ROW_BYTES + quad / M_FRAGMENTS * 32, sum[i]);
+    }
     __syncthreads();
-    constexpr int CHUNKS = BN / 8;
+    constexpr int CHUNKS = BN / 8, TOTAL = BM * CHUNKS, BATCH = 4;
 #pragma unroll
-    for (int first = 0; first < BM * CHUNKS; first += THREADS) {
-        const int c = first + threadIdx.x, row = c / CHUNKS, column = c % CHUNKS * 8;
-        if (c < BM * CHUNKS && first_token + row < m && first_output + column < n) {
-            const uint4 v = *reinterpret_cast<const uint4*>(shared + row * OUT_ROW_BYTES + column * 2);
-            *reinterpret_cast<uint4*>(y + static_cast<long long>(first_token + row) * n + first_output + column) = v;
+    for (int first = 0; first < TOTAL; first += BATCH * THREADS) {
+        uint4 v[BATCH];
+#pragma unroll
+        for (int b = 0; b < BATCH; ++b) {
+            const int c = first + b * THREADS + threadIdx.x, row = c / CHUNKS, column = c % CHUNKS * 8;
+            if (first + b * THREADS < TOTAL && (TOTAL % THREADS == 0 || c < TOTAL))
+                v[b] = *reinterpret_cast<const uint4*>(shared + row * OUT_ROW_BYTES + column * 2);
+        }
+#pragma unroll
+        for (int b = 0; b < BATCH; ++b) {
+            const int c = first + b * THREADS + threadIdx.x, row = c / CHUNKS, column = c % CHUNKS * 8;
+            if (first + b * THREADS >= TOTAL) continue;
+            store16(y + static_cast<long long>(first_token + row) * n + first_output + column, v[b],
+                    c < TOTAL && first_token + row < m && first_output + column < n);
         }
     }
 }

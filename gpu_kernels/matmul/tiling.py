@@ -14,13 +14,15 @@ FLOAT_BYTES = 4
 WORD_BYTES = 4
 MAX_GROUP_SHIFT = 3
 
-# What split-K weighs, tuned with the kernels, not with a machine: the bytes an SM must keep in flight to run
-# at full speed, and what the arrival at the counter and the second pass cost, as bytes streamed in that time.
-IN_FLIGHT_BYTES = 32 * 1024
-REDUCTION_BYTES = 32 * 1024
-FILL_STAGES = 1  # of waiting when a CTA begins, beside those that others on the SM cover
-PARTIAL_WEIGHT = 1 / 3  # of a byte of partial sums: it stays in L2, which is that much faster than DRAM
-MAX_SPLITS = 32
+# What a cut of K costs, tuned with the kernels, not with a machine. Everything is in bytes of the pipeline, as many
+# as an SM receives in that time when all of them stream.
+SM_RATE = 1.6  # how much faster one SM receives when others are idle
+MACS_PER_BYTE = 28  # multiply-adds of an SM while it receives a byte
+IN_FLIGHT_BYTES = 24 * 1024  # an SM must keep so many in flight to run at full speed
+FILL_BYTES = 60_000  # a CTA's beginning and end, when no other covers them
+REDUCTION_BYTES = 32_000  # arriving at the counter, and the second pass
+WRITTEN_WEIGHT, READ_WEIGHT = 2.0, 0.6  # of a byte of partial sums
+MAX_SPLITS = 16
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Tile:
     blocks: int  # of 64 columns, in one stage
     stage_bytes: int
     ctas_per_sm: int  # the compiler keeps registers low enough for so many
+    warps_k: int = 1  # along K, within a stage
     extra: Mapping[str, int] = field(default_factory=dict)  # further macros
 
     @property
@@ -45,12 +48,13 @@ class Tile:
     @property
     def threads(self) -> int:
         """Threads of a CTA."""
-        return 32 * self.warps_m * self.warps_n
+        return 32 * self.warps_m * self.warps_n * self.warps_k
 
     @property
     def shared_bytes(self) -> int:
-        """Dynamic shared memory: the pipeline, reused by the output tile with its padded rows."""
-        return max(self.stages * self.stage_bytes, self.tokens * (2 * self.outputs + 16))
+        """Dynamic shared memory: the pipeline, reused by the sums of warps along K and by the padded output tile."""
+        sums = self.warps_k * self.partial_bytes if self.warps_k > 1 else 0
+        return max(self.stages * self.stage_bytes, sums, self.tokens * (2 * self.outputs + 16))
 
     @property
     def partial_bytes(self) -> int:
@@ -64,6 +68,7 @@ class Tile:
             "BN": self.outputs,
             "WARPS_M": self.warps_m,
             "WARPS_N": self.warps_n,
+            "WARPS_K": self.warps_k,
             "STAGES": self.stages,
             "BLOCKS": self.blocks,
             "CTAS_PER_SM": self.ctas_per_sm,
@@ -139,7 +144,7 @@ class Problem:
 
 
 def choose_splits(m: int, n: int, k: int, tile: Tile, gpu: GpuSpec, resident: int) -> int:
-    """Cut K so that the busiest SM has the least to stream, partial sums included."""
+    """Cut K so that the launch takes least, by the estimate below."""
     stages = Problem(m, n, k, tile, 1).stages
     return min(
         range(1, min(stages, MAX_SPLITS) + 1), key=lambda s: _cost(Problem(m, n, k, tile, s), gpu, resident)
@@ -147,16 +152,23 @@ def choose_splits(m: int, n: int, k: int, tile: Tile, gpu: GpuSpec, resident: in
 
 
 def _cost(problem: Problem, gpu: GpuSpec, resident: int) -> float:
-    """Bytes through the busiest SM, stretched where too few are in flight."""
+    """Estimate the time: what all SMs stream together or the busiest one does, filling and reducing."""
     tile, splits = problem.tile, problem.splits
     busiest = -(-problem.tiles * splits // gpu.sm.count)
-    in_flight = min(busiest, resident) * min(tile.stages - 1, problem.slice or 1) * tile.stage_bytes
-    stretch = max(1.0, IN_FLIGHT_BYTES / in_flight)
-    stages = -(-problem.stages // splits) + FILL_STAGES
-    streamed = busiest * stages * tile.stage_bytes * stretch
-    if splits == 1:
-        return streamed
-    return streamed + (busiest + splits) * tile.partial_bytes * PARTIAL_WEIGHT + REDUCTION_BYTES
+    work = -(-problem.stages // splits) * _stage_cost(problem, min(busiest, resident))
+    if splits > 1:
+        work += tile.partial_bytes * WRITTEN_WEIGHT
+    together = problem.tiles * problem.stages * tile.stage_bytes / gpu.sm.count
+    cost = max(together, busiest * work) + -(-busiest // resident) * FILL_BYTES
+    return cost if splits == 1 else cost + REDUCTION_BYTES + splits * tile.partial_bytes * READ_WEIGHT
+
+
+def _stage_cost(problem: Problem, ctas: int) -> float:
+    """Estimate one stage of one of ``ctas`` on an SM: receiving, slower if little is in flight, or multiplying."""
+    tile = problem.tile
+    in_flight = ctas * max(1, min(tile.stages - 1, problem.slice)) * tile.stage_bytes
+    received = tile.stage_bytes / SM_RATE * max(1.0, IN_FLIGHT_BYTES / in_flight)
+    return max(received, tile.tokens * tile.outputs * BLOCK_K * tile.blocks / MACS_PER_BYTE)
 
 
 def cta_classes(problem: Problem) -> tuple[CtaClass, ...]:

@@ -3,7 +3,7 @@
 // Layouts    X, W and Y row-major. In shared memory every stage holds BLOCKS panels of W and of X, rows of 64 halves
 //            (128 bytes) whose eight 16-byte chunks are permuted by chunk ^ (row & 7): no bank conflicts.
 // Algorithm  A ring of STAGES stages filled by cp.async; fragments by ldmatrix, double-buffered in registers across the
-//            k16 steps, so that the tensor core never waits for shared memory; copies are spread over the steps.
+//            k16 steps, so that the tensor core never waits for shared memory; loads and copies go between the mma.
 //            Rows and columns that do not exist are filled with zeros by the copy.
 // Split K    grid.z slices of whole stages; see reduce_slices. Slices 0..longer_slices-1 have one stage more.
 // Arguments  workspace: float[tiles][grid.z][BM*BN], counters: unsigned[tiles], zero; both unused when grid.z is 1.
@@ -13,16 +13,18 @@
 constexpr int W_BYTES = BLOCKS * BN * ROW_BYTES;
 constexpr int X_BYTES = BLOCKS * BM * ROW_BYTES;
 constexpr int STAGE_BYTES = W_BYTES + X_BYTES;
+constexpr int LOAD_PARTS = (VECTORS + 1) / 2;  // a step's loads go between the first half of its mma
 
 // The weights' fragments of one k16 step.
 struct WeightFragments {
     unsigned r[N_FRAGMENTS][4];
-    __device__ __forceinline__ void load(unsigned panel, int first_row, int step) {
+    __device__ __forceinline__ void load(unsigned panel, int first_row, int step, int part, int parts) {
         const int lane = threadIdx.x & 31;
         const unsigned address =
             panel + (first_row + (lane & 15)) * ROW_BYTES + (((2 * step + (lane >> 4)) ^ (lane & 7)) << 4);
 #pragma unroll
-        for (int i = 0; i < N_FRAGMENTS; ++i) ldmatrix_x4(r[i], address + i * 16 * ROW_BYTES);
+        for (int i = 0; i < N_FRAGMENTS; ++i)
+            if (i * parts / N_FRAGMENTS == part) ldmatrix_x4(r[i], address + i * 16 * ROW_BYTES);
     }
 };
 
@@ -32,8 +34,10 @@ fp16_matmul(const half_bits* __restrict__ x, const half_bits* __restrict__ w, ha
     extern __shared__ __align__(128) unsigned char shared[];
     const unsigned base = shared_address(shared);
     const Place place(group_shift, slice, longer_slices);
-    const int warp = threadIdx.x >> 5;
+    const int warp = threadIdx.x % GROUP >> 5, warp_block = threadIdx.x / GROUP * WARP_BLOCKS;
     const int warp_output = warp % WARPS_N * WN, warp_token = warp / WARPS_N * WM;
+    const unsigned warp_weights = warp_block * BN * ROW_BYTES;  // this warp's first panels of W and of X in a stage
+    const unsigned warp_tokens = W_BYTES + warp_block * BM * ROW_BYTES;
 
     PanelCopy<BN> w_copy(w, place.first_output, n, k, place.begin * BLOCKS * BLOCK_K);
     PanelCopy<BM> x_copy(x, place.first_token, m, k, place.begin * BLOCKS * BLOCK_K);
@@ -59,8 +63,8 @@ fp16_matmul(const half_bits* __restrict__ x, const half_bits* __restrict__ w, ha
     TokenFragments tokens[2];
     copy_wait<STAGES - 2>();
     __syncthreads();
-    weights[0].load(base, warp_output, 0);
-    tokens[0].load(base + W_BYTES, warp_token, 0);
+    weights[0].load(base + warp_weights, warp_output, 0, 0, 1);
+    tokens[0].load(base + warp_tokens, warp_token, 0, 0, 1);
 
     unsigned read = base, write = base + (STAGES - 1) * STAGE_BYTES;
     for (int stage = 0; stage < place.count; ++stage) {
@@ -73,25 +77,31 @@ fp16_matmul(const half_bits* __restrict__ x, const half_bits* __restrict__ w, ha
                 read = read == base + (STAGES - 1) * STAGE_BYTES ? base : read + STAGE_BYTES;
             }
             const int next = (step + 1) % STEPS;
-            weights[(step + 1) & 1].load(read + next / 4 * BN * ROW_BYTES, warp_output, next % 4);
-            tokens[(step + 1) & 1].load(read + W_BYTES + next / 4 * BM * ROW_BYTES, warp_token, next % 4);
-            w_copy.issue(write, more, step, STEPS - 1);
-            x_copy.issue(write + W_BYTES, more, step, STEPS - 1);
+            const unsigned next_weights = read + warp_weights + next / 4 * BN * ROW_BYTES;
+            const unsigned next_tokens = read + warp_tokens + next / 4 * BM * ROW_BYTES;
+#pragma unroll
+            for (int q = 0; q < VECTORS; ++q) {  // one mma each; loads in the first half, copies over all of the stage
+                const int i = q / M_FRAGMENTS, j = i % 2 ? M_FRAGMENTS - 1 - q % M_FRAGMENTS : q % M_FRAGMENTS;
+                weights[(step + 1) & 1].load(next_weights, warp_output, next % 4, q, LOAD_PARTS);
+                tokens[(step + 1) & 1].load(next_tokens, warp_token, next % 4, q, LOAD_PARTS);
+                w_copy.issue(write, more, step * VECTORS + q, (STEPS - 1) * VECTORS);
+                x_copy.issue(write + W_BYTES, more, step * VECTORS + q, (STEPS - 1) * VECTORS);
+                mma(acc[i][j], weights[step & 1].r[i], tokens[step & 1].r[j], acc[i][j]);
+            }
             if (step == STEPS - 2) {
                 copy_commit();
                 w_copy.advance();
                 x_copy.advance();
                 write = write == base + (STAGES - 1) * STAGE_BYTES ? base : write + STAGE_BYTES;
             }
-#pragma unroll
-            for (int i = 0; i < N_FRAGMENTS; ++i)
-#pragma unroll
-                for (int j = 0; j < M_FRAGMENTS; ++j) mma(acc[i][j], weights[step & 1].r[i], tokens[step & 1].r[j]);
         }
     }
 
     copy_wait<0>();
-    if (gridDim.z > 1 && !reduce_slices(acc, workspace, counters, place.tile)) return;
     __syncthreads();
-    store_tile(acc, shared, y, m, n, place.first_token, place.first_output);
+    Results sum;
+    add_warps(sum, acc, shared);
+    if (gridDim.z > 1 && !reduce_slices(sum, workspace, counters, place.tile)) return;
+    if (WARPS_K > 1) __syncthreads();
+    store_tile(sum, shared, y, m, n, place.first_token, place.first_output);
 }

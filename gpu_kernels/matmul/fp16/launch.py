@@ -15,25 +15,28 @@ HALF_BYTES = 2
 
 
 def _tile(
-    tokens: int, outputs: int, warps: tuple[int, int], stages: int, blocks: int, ctas_per_sm: int
+    tokens: int, outputs: int, warps: tuple[int, int, int], stages: int, blocks: int, ctas_per_sm: int
 ) -> Tile:
     stage_bytes = blocks * (tokens + outputs) * BLOCK_K * HALF_BYTES
-    return Tile(tokens, outputs, *warps, stages, blocks, stage_bytes, ctas_per_sm)
+    warps_m, warps_n, warps_k = warps
+    return Tile(tokens, outputs, warps_m, warps_n, stages, blocks, stage_bytes, ctas_per_sm, warps_k)
 
 
 TILES = {
     tile.name: tile
     for tile in (
-        _tile(8, 64, (1, 4), 6, 1, 4),
-        _tile(8, 128, (1, 4), 4, 1, 3),
-        _tile(16, 64, (1, 4), 5, 1, 4),
-        _tile(16, 128, (1, 4), 4, 1, 3),
-        _tile(32, 128, (1, 4), 5, 1, 2),
-        _tile(64, 128, (1, 4), 4, 1, 2),
-        _tile(64, 256, (1, 4), 5, 1, 1),
-        _tile(128, 128, (2, 2), 3, 1, 2),
-        _tile(128, 256, (2, 4), 4, 1, 1),
-        _tile(256, 128, (4, 2), 4, 1, 1),
+        _tile(8, 64, (1, 2, 2), 5, 2, 2),
+        _tile(8, 128, (1, 4, 1), 4, 1, 3),
+        _tile(16, 64, (1, 2, 2), 5, 2, 2),
+        _tile(16, 128, (1, 4, 1), 4, 1, 3),
+        _tile(32, 128, (1, 4, 1), 5, 1, 2),
+        _tile(64, 64, (1, 2, 2), 6, 2, 1),
+        _tile(64, 128, (1, 4, 1), 4, 1, 2),
+        _tile(64, 256, (1, 4, 1), 5, 1, 1),
+        _tile(128, 64, (2, 2, 2), 4, 2, 1),
+        _tile(128, 128, (2, 2, 1), 3, 1, 2),
+        _tile(128, 256, (2, 4, 1), 4, 1, 1),
+        _tile(256, 128, (4, 2, 1), 4, 1, 1),
     )
 }
 

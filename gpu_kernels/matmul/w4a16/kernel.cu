@@ -5,12 +5,14 @@
 //            owns 16 bytes, one 32-bit word per k16 step, and nibbles j and j+4 of the word are the two halves of
 //            register j of the mma's A operand. So a weight needs one 16-byte shared load per 32 codes, conflict-free,
 //            and no ldmatrix. Scales are half[K/group][N]. X and Y are row-major; X is staged as in the FP16 kernel.
-// Dequantize (w >> 4j & 0x000f000f) | 0x64006400 is the half pair 1024 + q, exactly; subtracting 1032 gives q - 8. The
-//            nibbles four bits higher need no shift: 1024 + 16q, times 1/16, minus 72. Both are exact.
-// Scales     SCALE_ACCUMULATORS = 1: every 64 columns are accumulated apart and added to the total times the scale, in
-//            fp32: 4 FFMA per fragment, cheaper for few tokens, no rounding of its own.
-//            SCALE_ACCUMULATORS = 0: the weights are multiplied by the scale as half pairs (one rounding, 2^-11 of each
-//            weight): cheaper for many tokens.
+// Dequantize SCALE_ACCUMULATORS = 1, for few tokens: the masked nibbles are halves as they stand, subnormal ones: w & 0x000f000f is
+//            the pair q in units of 2^-24, w & 0x00f000f0 (the registers of row g + 8) in units of 2^-20, and the tensor
+//            core multiplies them exactly. The codes' offset of 8 is a constant A operand times the same tokens: it starts
+//            the accumulators of every 64 columns, which are then added to the total times the scale, in fp32
+//            (4 FFMA per fragment, no rounding of its own). The units are put right once, at the end.
+//            SCALE_ACCUMULATORS = 0, for many: (w >> 4j & 0x000f000f) | 0x64006400 is the half pair 1024 + q, exactly;
+//            subtracting 1032 gives q - 8. The nibbles four bits higher need no shift: 1024 + 16q, times 1/16, minus 72.
+//            The weights are multiplied by the scale as half pairs (one rounding, 2^-11 of each weight).
 //            Both read a scale for its row by ldmatrix.trans with eight equal row addresses: that hands every lane
 //            the scale of its row twice, as the half pair the multiplication needs.
 // Algorithm  A ring of STAGES stages of BLOCKS 64-column blocks, filled by cp.async; registers are loaded one k16 step ahead.
@@ -26,35 +28,48 @@ constexpr int X_BYTES = BLOCKS * BM * ROW_BYTES;
 constexpr int S_BYTES = BLOCKS * BN * 2;
 constexpr int STAGE_BYTES = W_BYTES + X_BYTES + S_BYTES;
 
-constexpr int STAGE_CHUNKS = BLOCKS * 32;  // 16-byte chunks of one row of blocks in a stage
-constexpr int W_CHUNKS = BN / 16 * STAGE_CHUNKS;
-constexpr int W_PASSES = W_CHUNKS / THREADS;
+// SCALE_ACCUMULATORS looks one block ahead, so the next stage must have arrived that much earlier.
+constexpr int SYNC_STEP = SCALE_ACCUMULATORS ? STEPS - 4 : STEPS - 1;
+constexpr int PENDING = SCALE_ACCUMULATORS ? STAGES - 3 : STAGES - 2;  // stages that may be under way after a wait
+constexpr int COPY_STEP = SCALE_ACCUMULATORS ? SYNC_STEP : 0;          // where the next stage's copies are issued
+
+static_assert(STAGES >= 3, "a stage in use, one that has arrived, one under way");
+
+// A warp copies one 512-byte block at a time; consecutive warps take consecutive rows of blocks, then blocks along K.
+constexpr int WARPS = THREADS / 32;
+constexpr int ROWS = BN / 16;
+constexpr int ROW_PASSES = ROWS > WARPS ? ROWS / WARPS : 1;
+constexpr int BLOCKS_PER_PASS = WARPS > ROWS ? WARPS / ROWS : 1;
+constexpr int W_PASSES = ROWS * BLOCKS / WARPS;
 constexpr int S_CHUNKS = BLOCKS * BN / 8;
 
-static_assert(W_CHUNKS % THREADS == 0 && THREADS % STAGE_CHUNKS == 0, "whole passes of weight copies");
+static_assert(ROWS * BLOCKS % WARPS == 0, "whole passes of weight copies");
+static_assert(ROWS % WARPS == 0 || WARPS % ROWS == 0, "rows and warps divide one another");
 static_assert(S_CHUNKS <= THREADS, "one pass of scale copies");
 
 // Copies the packed weights of a stage: [BN/16][BLOCKS][512 bytes], linear.
 struct WeightCopy {
-    const unsigned char* source;
-    long long stride;  // bytes between rows of blocks
+    const unsigned char* source;  // this thread's chunk in the first pass of the next stage
+    long long stride;             // bytes between rows of blocks
     int rows_left, blocks_left;
+    unsigned offset;
 
     __device__ __forceinline__ WeightCopy(const unsigned char* w, int first_output, int n, int k, int first_block) {
-        const int row = threadIdx.x / STAGE_CHUNKS, chunk = threadIdx.x % STAGE_CHUNKS;
+        const int warp = threadIdx.x >> 5, row = warp % ROWS, block = warp / ROWS;
         stride = static_cast<long long>(k / BLOCK_K) * BLOCK_BYTES;
-        source = w + (first_output / 16 + row) * stride + static_cast<long long>(first_block) * BLOCK_BYTES + chunk * 16;
+        offset = block * BLOCK_BYTES + (threadIdx.x & 31) * 16;
+        source = w + (first_output / 16 + row) * stride + static_cast<long long>(first_block) * BLOCK_BYTES + offset;
+        offset += row * BLOCKS * BLOCK_BYTES;
         rows_left = n / 16 - first_output / 16 - row;
-        blocks_left = k / BLOCK_K - first_block - chunk / 32;
+        blocks_left = k / BLOCK_K - first_block - block;
     }
 
-    __device__ __forceinline__ void issue(unsigned to, bool enabled, int part, int parts) const {
+    __device__ __forceinline__ void issue(unsigned to, bool enabled) const {
 #pragma unroll
         for (int pass = 0; pass < W_PASSES; ++pass) {
-            if (pass * parts / W_PASSES != part) continue;
-            const int row = pass * (THREADS / STAGE_CHUNKS);
-            copy16(to + (threadIdx.x + pass * THREADS) * 16, source + row * stride, enabled,
-                   row < (blocks_left > 0 ? rows_left : 0));
+            const int row = pass % ROW_PASSES * WARPS, block = pass / ROW_PASSES * BLOCKS_PER_PASS;
+            copy16(to + offset + (row * BLOCKS + block) * BLOCK_BYTES, source + row * stride + block * BLOCK_BYTES, enabled,
+                   row < (block < blocks_left ? rows_left : 0));
         }
     }
 
@@ -140,6 +155,16 @@ __device__ __forceinline__ void dequantize(unsigned (&a)[4], unsigned word) {
     a[3] = half2_fma(nibbles<0x00f000f0>(high), 0x2c002c00, 0xd480d480);
 }
 
+// Eight codes of one lane -> the A operand of one mma as subnormal halves: codes 0..15, in units of 2^-24 in the
+// registers of row g and of 2^-20 in those of row g + 8.
+__device__ __forceinline__ void codes(unsigned (&a)[4], unsigned word) {
+    const unsigned high = word >> 8;
+    a[0] = word & 0x000f000f;
+    a[1] = word & 0x00f000f0;
+    a[2] = high & 0x000f000f;
+    a[3] = high & 0x00f000f0;
+}
+
 // A warp's packed codes and scales of one 64-column block.
 struct Block {
     unsigned words[N_FRAGMENTS][4];
@@ -188,6 +213,29 @@ __device__ __forceinline__ void scale_and_add(Accumulators& total, const Accumul
             for (int v = 0; v < 4; ++v) total[i][j][v] += acc[i][j][v] * scale[i][v >> 1];
 }
 
+// From units of 2^-24 and 2^-20 to ones.
+__device__ __forceinline__ void to_ones(Accumulators& total) {
+#pragma unroll
+    for (int i = 0; i < N_FRAGMENTS; ++i)
+#pragma unroll
+        for (int j = 0; j < M_FRAGMENTS; ++j)
+#pragma unroll
+            for (int v = 0; v < 4; ++v) total[i][j][v] *= v < 2 ? 16777216.f : 1048576.f;
+}
+
+// What the codes' offset of 8 contributes to a block: -8 * (sum of the tokens' columns), in the units of `codes`.
+struct Offset {
+    float sum[M_FRAGMENTS][4];
+
+    __device__ __forceinline__ void add(const unsigned (&minus8)[4], const TokenFragments& tokens, bool first) {
+#pragma unroll
+        for (int j = 0; j < M_FRAGMENTS; ++j) {
+            if (first) sum[j][0] = sum[j][1] = sum[j][2] = sum[j][3] = 0.f;
+            mma(sum[j], minus8, tokens.r[j], sum[j]);
+        }
+    }
+};
+
 extern "C" __global__ void __launch_bounds__(THREADS, CTAS_PER_SM)
 w4a16_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ w, const half_bits* __restrict__ s,
              half_bits* __restrict__ y, float* workspace, unsigned* counters, int m, int n, int k, unsigned group_inverse,
@@ -195,8 +243,9 @@ w4a16_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
     extern __shared__ __align__(128) unsigned char shared[];
     const unsigned base = shared_address(shared);
     const Place place(group_shift, slice, longer_slices);
-    const int warp = threadIdx.x >> 5;
+    const int warp = threadIdx.x % GROUP >> 5, warp_block = threadIdx.x / GROUP * WARP_BLOCKS;
     const int warp_output = warp % WARPS_N * WN, warp_token = warp / WARPS_N * WM;
+    const unsigned warp_tokens = W_BYTES + warp_block * BM * ROW_BYTES;  // this warp's first panel of X in a stage
 
     WeightCopy w_copy(w, place.first_output, n, k, place.begin * BLOCKS);
     ScaleCopy s_copy(s, place.first_output, n, k, place.begin * BLOCKS, group_inverse);
@@ -205,7 +254,7 @@ w4a16_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
 #pragma unroll
     for (int stage = 0; stage < STAGES - 1; ++stage) {
         const unsigned to = base + stage * STAGE_BYTES;
-        w_copy.issue(to, stage < place.count, 0, 1);
+        w_copy.issue(to, stage < place.count);
         x_copy.issue(to + W_BYTES, stage < place.count, 0, 1);
         s_copy.issue(to + W_BYTES + X_BYTES, stage < place.count);
         w_copy.advance();
@@ -220,12 +269,24 @@ w4a16_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
     TokenFragments tokens[2];
     copy_wait<STAGES - 2>();
     __syncthreads();
-    block.load(base, warp_output, 0);
-    tokens[0].load(base + W_BYTES, warp_token, 0);
+    block.load(base, warp_output, warp_block);
+    tokens[0].load(base + warp_tokens, warp_token, 0, 0, 1);
+#if SCALE_ACCUMULATORS
+    Offset offset[2];  // of this block and of the next one
+    // Rows g and g + 8. The signs are 0, but the compiler does not know, and keeps the operand instead of making it anew.
+    const unsigned minus8[4] = {0x80088008 | n >> 31, 0x80808080 | n >> 31, 0x80088008 | k >> 31, 0x80808080 | k >> 31};
+#pragma unroll
+    for (int step = 0; step < 4; ++step) {
+        TokenFragments ahead;
+        ahead.load(base + warp_tokens, warp_token, step, 0, 1);
+        offset[0].add(minus8, ahead, step == 0);
+    }
+#endif
 
     unsigned read = base, write = base + (STAGES - 1) * STAGE_BYTES;
     for (int stage = 0; stage < place.count; ++stage) {
         const bool more = stage + STAGES - 1 < place.count;
+        const unsigned next_stage = read == base + (STAGES - 1) * STAGE_BYTES ? base : read + STAGE_BYTES;
 #if SCALE_ACCUMULATORS
         Accumulators apart;
         float scale[N_FRAGMENTS][2];
@@ -233,30 +294,28 @@ w4a16_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
 #pragma unroll
         for (int step = 0; step < STEPS; ++step) {
             const int next = (step + 1) % STEPS;
+            if (step == SYNC_STEP) {  // the next stage must have arrived, and all warps have read the one before
+                copy_wait<PENDING>();
+                __syncthreads();
+            }
             unsigned weights[N_FRAGMENTS][4];
-#if SCALE_ACCUMULATORS
-            if (step % 4 == 0) clear(apart);
-#endif
 #pragma unroll
             for (int i = 0; i < N_FRAGMENTS; ++i) {
-                dequantize(weights[i], block.words[i][step % 4]);
 #if SCALE_ACCUMULATORS
+                codes(weights[i], block.words[i][step % 4]);
                 if (step % 4 == 0) scale[i][0] = low_half(block.scales[i][0]), scale[i][1] = low_half(block.scales[i][1]);
 #else
+                dequantize(weights[i], block.words[i][step % 4]);
 #pragma unroll
                 for (int v = 0; v < 4; ++v) weights[i][v] = half2_mul(weights[i][v], block.scales[i][v & 1]);
 #endif
             }
-            if (step == STEPS - 1) {  // the next stage must have arrived, and all warps have read this one
-                copy_wait<STAGES - 2>();
-                __syncthreads();
-                read = read == base + (STAGES - 1) * STAGE_BYTES ? base : read + STAGE_BYTES;
-            }
-            if (next % 4 == 0) block.load(read, warp_output, next / 4);
-            tokens[(step + 1) & 1].load(read + W_BYTES + next / 4 * BM * ROW_BYTES, warp_token, next % 4);
-            w_copy.issue(write, more, step, STEPS - 1);
-            x_copy.issue(write + W_BYTES, more, step, STEPS - 1);
-            if (step == STEPS - 2) {
+            const unsigned from = next == 0 ? next_stage : read;
+            if (next % 4 == 0) block.load(from, warp_output, warp_block + next / 4);
+            tokens[(step + 1) & 1].load(from + warp_tokens + next / 4 * BM * ROW_BYTES, warp_token, next % 4, 0, 1);
+            if (step == COPY_STEP) {
+                w_copy.issue(write, more);
+                x_copy.issue(write + W_BYTES, more, 0, 1);
                 s_copy.issue(write + W_BYTES + X_BYTES, more);
                 copy_commit();
                 w_copy.advance();
@@ -264,21 +323,40 @@ w4a16_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
                 s_copy.advance();
                 write = write == base + (STAGES - 1) * STAGE_BYTES ? base : write + STAGE_BYTES;
             }
+#if SCALE_ACCUMULATORS
+            const int following = (step / 4 + 1) % WARP_BLOCKS;
+            TokenFragments ahead;  // this step of the following block
+            ahead.load((following == 0 ? next_stage : read) + warp_tokens + following * BM * ROW_BYTES, warp_token, step % 4, 0, 1);
+            offset[(step / 4 + 1) & 1].add(minus8, ahead, step % 4 == 0);
 #pragma unroll
             for (int i = 0; i < N_FRAGMENTS; ++i)
 #pragma unroll
                 for (int j = 0; j < M_FRAGMENTS; ++j)
-#if SCALE_ACCUMULATORS
-                    mma(apart[i][j], weights[i], tokens[step & 1].r[j]);
+                    mma(apart[i][j], weights[i], tokens[step & 1].r[j], step % 4 ? apart[i][j] : offset[step / 4 & 1].sum[j]);
             if (step % 4 == 3) scale_and_add(total, apart, scale);
 #else
-                    mma(total[i][j], weights[i], tokens[step & 1].r[j]);
+#pragma unroll
+            for (int i = 0; i < N_FRAGMENTS; ++i)
+#pragma unroll
+                for (int j = 0; j < M_FRAGMENTS; ++j)
+                    mma(total[i][j], weights[i], tokens[step & 1].r[j], total[i][j]);
 #endif
         }
+        read = next_stage;
+#if SCALE_ACCUMULATORS
+        if (WARP_BLOCKS % 2 == 1) offset[0] = offset[1];
+#endif
     }
+#if SCALE_ACCUMULATORS
+    to_ones(total);
+#endif
+
 
     copy_wait<0>();
-    if (gridDim.z > 1 && !reduce_slices(total, workspace, counters, place.tile)) return;
     __syncthreads();
-    store_tile(total, shared, y, m, n, place.first_token, place.first_output);
+    Results sum;
+    add_warps(sum, total, shared);
+    if (gridDim.z > 1 && !reduce_slices(sum, workspace, counters, place.tile)) return;
+    if (WARPS_K > 1) __syncthreads();
+    store_tile(sum, shared, y, m, n, place.first_token, place.first_output);
 }

@@ -16,34 +16,35 @@ MULTIPLE_N, MULTIPLE_K = 16, BLOCK_K  # one packing block
 HALF_BYTES = 2
 INVERSE_BITS = 31  # the kernel computes block / blocks_per_group as block * inverse >> 31
 # Up to so many tokens per warp the scale goes to the accumulators (4 FFMA per 8 tokens, 16 outputs and 64
-# columns), above to the weights (16 HMUL2 per 16 outputs and 64 columns, no second set of accumulators).
+# columns, and the codes need no conversion), above to the weights (16 HMUL2 and 16 conversions per 16 outputs and
+# 64 columns, no second set of accumulators, no extra mma).
 ACCUMULATOR_SCALES_UP_TO = 16
 
 
 def _tile(
-    tokens: int, outputs: int, warps: tuple[int, int], stages: int, blocks: int, ctas_per_sm: int
+    tokens: int, outputs: int, warps: tuple[int, int, int], stages: int, blocks: int, ctas_per_sm: int
 ) -> Tile:
     weights, activations, scales = outputs * BLOCK_K // 2, tokens * BLOCK_K * HALF_BYTES, outputs * HALF_BYTES
-    extra = {"SCALE_ACCUMULATORS": int(tokens // warps[0] <= ACCUMULATOR_SCALES_UP_TO)}
-    return Tile(
-        tokens, outputs, *warps, stages, blocks, blocks * (weights + activations + scales), ctas_per_sm, extra
-    )
+    warps_m, warps_n, warps_k = warps
+    extra = {"SCALE_ACCUMULATORS": int(tokens // warps_m <= ACCUMULATOR_SCALES_UP_TO)}
+    stage_bytes = blocks * (weights + activations + scales)
+    return Tile(tokens, outputs, warps_m, warps_n, stages, blocks, stage_bytes, ctas_per_sm, warps_k, extra)
 
 
 TILES = {
     tile.name: tile
     for tile in (
-        _tile(8, 64, (1, 2), 5, 2, 6),
-        _tile(8, 128, (1, 4), 4, 2, 4),
-        _tile(16, 64, (1, 2), 5, 2, 5),
-        _tile(16, 128, (1, 4), 4, 2, 4),
-        _tile(16, 256, (1, 8), 4, 2, 2),
-        _tile(32, 128, (1, 4), 4, 2, 3),
-        _tile(32, 256, (1, 8), 4, 2, 2),
-        _tile(64, 128, (1, 4), 4, 2, 2),
-        _tile(64, 256, (1, 4), 4, 1, 1),
-        _tile(128, 128, (2, 2), 4, 1, 2),
-        _tile(128, 256, (2, 4), 5, 1, 1),
+        _tile(8, 64, (1, 1, 4), 8, 4, 2),
+        _tile(8, 128, (1, 2, 2), 5, 4, 2),
+        _tile(16, 64, (1, 1, 4), 5, 4, 2),
+        _tile(16, 128, (1, 2, 2), 5, 2, 3),
+        _tile(16, 256, (1, 4, 1), 4, 2, 2),
+        _tile(32, 128, (1, 4, 1), 4, 2, 3),
+        _tile(32, 256, (1, 8, 1), 4, 2, 2),
+        _tile(64, 128, (1, 4, 1), 4, 2, 2),
+        _tile(64, 256, (1, 4, 2), 4, 2, 1),
+        _tile(128, 128, (2, 2, 1), 4, 1, 2),
+        _tile(128, 256, (2, 4, 1), 5, 1, 1),
     )
 }
 
