@@ -22,6 +22,10 @@ def write(summary: Summary) -> list[Path]:
     """Write all that is generated; the files written."""
     if not (ROOT / PAGES[1]).is_file():
         raise ConfigError("--write-docs", f"there is no {PAGES[1]} here; allowed: in a checkout")
+    if not summary.schemes:
+        raise ConfigError(
+            "--write-docs", f"no row has a time that was compared ({summary.stale} rows are stale)"
+        )
     texts = generated(summary)
     for name, text in texts.items():
         write_whole(ROOT / name, text)

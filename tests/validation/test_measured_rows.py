@@ -49,9 +49,16 @@ def sample() -> tuple[Task, ...]:
 
 
 @cache
+def outcomes() -> tuple[Comparison | Skipped, ...]:
+    return tuple(compare(task) for task in sample())
+
+
 def compared() -> tuple[Comparison, ...]:
-    found = [compare(task) for task in sample()]
-    return tuple(each for each in found if isinstance(each, Comparison))
+    """Return the sample's comparisons; between a change of every kernel and its measurement there are none."""
+    found = tuple(each for each in outcomes() if isinstance(each, Comparison))
+    if not found and all(isinstance(each, Skipped) and each.stale for each in outcomes()):
+        pytest.skip("every recorded row is of a kernel that has changed since: measure again")
+    return found
 
 
 @cache

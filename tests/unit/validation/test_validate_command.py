@@ -150,3 +150,8 @@ def test_out_holds_the_figure_the_rows_and_the_record(
     assert status == 0 and "wrote" in out
     names = {"validation.json", "validation.png", "validation.svg", "validation.csv"}
     assert {path.name for path in folder.iterdir()} == names
+
+
+def test_documents_are_not_renewed_from_nothing(validate: Callable[..., tuple[int, str, str]]) -> None:
+    status, _, err = validate(lambda record: record.update(timing=None), "--write-docs")
+    assert (status, err) == (2, "--write-docs: no row has a time that was compared (0 rows are stale)\n")
