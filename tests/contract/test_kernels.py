@@ -59,7 +59,7 @@ def test_instructions_name_lines_of_the_kernel(scheme: str, tile: str) -> None:
     assert program.source_line.max() <= last
     tensor = [line for line, text in zip(program.source_line, program.text, strict=True) if "HMMA" in text]
     named = ["mma(" in catalog.source_lines(program)[line - 1] for line in tensor]
-    assert sum(named) >= 0.95 * len(named) > 0  # the compiler's line table may misplace a single instruction
+    assert tensor and named.count(False) <= 1  # the compiler's line table may misplace one
 
 
 def _launches(scheme: str) -> list[KernelLaunch]:

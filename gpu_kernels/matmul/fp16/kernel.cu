@@ -13,7 +13,8 @@
 constexpr int W_BYTES = BLOCKS * BN * ROW_BYTES;
 constexpr int X_BYTES = BLOCKS * BM * ROW_BYTES;
 constexpr int STAGE_BYTES = W_BYTES + X_BYTES;
-constexpr int LOAD_PARTS = (VECTORS + 1) / 2;  // a step's loads go between the first half of its mma
+constexpr int NO_PART = -1;
+constexpr int COPY_AT = VECTORS / 2;  // the mma of a step before which its share of the copies stands, all together
 
 // The weights' fragments of one k16 step.
 struct WeightFragments {
@@ -80,12 +81,12 @@ fp16_matmul(const half_bits* __restrict__ x, const half_bits* __restrict__ w, ha
             const unsigned next_weights = read + warp_weights + next / 4 * BN * ROW_BYTES;
             const unsigned next_tokens = read + warp_tokens + next / 4 * BM * ROW_BYTES;
 #pragma unroll
-            for (int q = 0; q < VECTORS; ++q) {  // one mma each; loads in the first half, copies over all of the stage
-                const int i = q / M_FRAGMENTS, j = i % 2 ? M_FRAGMENTS - 1 - q % M_FRAGMENTS : q % M_FRAGMENTS;
-                weights[(step + 1) & 1].load(next_weights, warp_output, next % 4, q, LOAD_PARTS);
-                tokens[(step + 1) & 1].load(next_tokens, warp_token, next % 4, q, LOAD_PARTS);
-                w_copy.issue(write, more, step * VECTORS + q, (STEPS - 1) * VECTORS);
-                x_copy.issue(write + W_BYTES, more, step * VECTORS + q, (STEPS - 1) * VECTORS);
+            for (int q = 0; q < VECTORS; ++q) {  // one mma each, with the loads that go before it
+                const int j = q / N_FRAGMENTS, i = j % 2 ? N_FRAGMENTS - 1 - q % N_FRAGMENTS : q % N_FRAGMENTS;
+                weights[(step + 1) & 1].load(next_weights, warp_output, next % 4, q, VECTORS);
+                tokens[(step + 1) & 1].load(next_tokens, warp_token, next % 4, q, VECTORS);
+                w_copy.issue(write, more, q == COPY_AT ? step : NO_PART, STEPS - 1);
+                x_copy.issue(write + W_BYTES, more, q == COPY_AT ? step : NO_PART, STEPS - 1);
                 mma(acc[i][j], weights[step & 1].r[i], tokens[step & 1].r[j], acc[i][j]);
             }
             if (step == STEPS - 2) {
