@@ -77,6 +77,7 @@ class RegisterFile(Strict):
     registers: Annotated[int, Field(ge=1, le=2**22)]  # 32-bit registers of the SM
     allocation_unit: Count  # registers are given to a warp in units of so many
     banks: Annotated[int, Field(ge=1, le=64)]
+    mma_read_cycles: WholeExtraCycles  # an mma holds all read ports so long, at most its interval
     read_window_cycles: Annotated[int, Field(ge=1, le=64)]
 
 
@@ -174,6 +175,8 @@ class Dram(Strict):
     capacity_bytes: DeviceBytes
     # What DRAM adds to an L2 miss; from utilization 0 to 1, rising.
     loaded_latency: tuple[LoadedLatency, ...] = Field(min_length=2, max_length=64)
+    # The slowest line of a stage over the mean line, at equal load: a CTA waits for whole stages.
+    stage_latency_factor: Annotated[float, Field(ge=1, le=16)]
 
 
 class Launch(Strict):

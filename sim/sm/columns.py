@@ -66,6 +66,7 @@ def machine_numbers(gpu: GpuSpec) -> y.Machine:
         address_cycles=unit.address_interval_cycles,
         intake_ticks=ticks(unit.intake_interval_cycles),
         window_cycles=gpu.sm.register_file.read_window_cycles,
+        mma_read_cycles=gpu.sm.register_file.mma_read_cycles,
         register_banks=gpu.sm.register_file.banks,
         load_ticks=ticks(memory.load_latency_cycles),
         wavefront_ticks=ticks(memory.extra_wavefront_latency_cycles),

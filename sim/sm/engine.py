@@ -405,6 +405,9 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
                 return _sleep(st, w, y.WAIT, st.accumulator[w, source] // TICKS)
         if st.pipe[core, unit] // TICKS > t:
             return _sleep(st, w, y.MATH, st.pipe[core, unit] // TICKS)
+        if unit == TENSOR:
+            free = _ports_free(m, st, core)
+            return free > t and _sleep(st, w, y.DISPATCH, free)
         return unit <= HALF and _ports_busy(m, c, st, core, w, pc, t)
     if _is_memory(unit):
         return _queue_full(st, core, w, t)
@@ -464,6 +467,22 @@ def _ports_busy(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, t
     if ready > t:
         return _sleep(st, w, y.DISPATCH, t + 1)  # what other warps read may change it
     return False
+
+
+@hot
+def _ports_free(m: Machine, st: State, core: int) -> int:
+    """Cycle at which all read ports are free."""
+    free = 0
+    for bank in range(m.register_banks):
+        free = max(free, st.port[core, bank])
+    return int(free)
+
+
+@hot
+def _read_matrices(m: Machine, c: Columns, st: State, core: int, pc: int, t: int) -> None:
+    """Hold all read ports while an mma reads its operands."""
+    for bank in range(m.register_banks):
+        st.port[core, bank] = t + min(m.mma_read_cycles, c.static[pc, y.S_INTERVAL] // TICKS)
 
 
 @hot
@@ -552,6 +571,7 @@ def _execute(
             target = c.static[pc, y.S_ACC_WRITE]
             if target >= 0:
                 st.accumulator[w, target] = start + c.static[pc, y.S_ACCUMULATE]
+            _read_matrices(m, c, st, core, pc, t)
         elif unit <= HALF:
             _read_operands(m, c, st, core, w, pc, t)
         st.pipe[core, unit] = start + c.static[pc, y.S_INTERVAL]

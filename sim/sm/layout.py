@@ -72,6 +72,7 @@ class Machine(NamedTuple):
     address_cycles: int
     intake_ticks: int
     window_cycles: int  # operand read window, which also lies before the memory queue
+    mma_read_cycles: int
     register_banks: int
     load_ticks: int
     wavefront_ticks: int

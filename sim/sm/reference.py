@@ -362,6 +362,8 @@ class Twin:
             return y.WAIT
         if core.pipes.get(unit, 0) >= next_cycle:
             return y.MATH
+        if unit == Unit.TENSOR and max(core.ports.values(), default=0) > t:
+            return y.DISPATCH
         if unit not in ON_PORTS:
             return None
         reads = [bank for bank, _slot, _register in self.port_reads(core, warp, static)]
@@ -436,6 +438,8 @@ class Twin:
             begin = max(begin, warp.accumulators.get(static[y.S_ACC_READ], 0))
             if static[y.S_ACC_WRITE] >= 0:
                 warp.accumulators[static[y.S_ACC_WRITE]] = begin + static[y.S_ACCUMULATE]
+            for bank in range(self.m.register_banks):
+                core.ports[bank] = t + min(self.m.mma_read_cycles, static[y.S_INTERVAL] // TICKS)
         if unit in ON_PORTS:
             for bank, _slot, _register in self.port_reads(core, warp, static):
                 core.ports[bank] = max(core.ports.get(bank, 0), t) + 1

@@ -327,3 +327,18 @@ def test_a_heap_that_grows_changes_nothing(go) -> None:  # type: ignore[no-untyp
     store = Instruction(Unit.GLOBAL_STORE)
     quick, slow = (go([[store] * 1500] * 4, near_cycles=n, far_cycles=n).end[0] for n in (10, 100_000))
     assert quick == slow
+
+
+def test_an_mma_holds_the_read_ports_of_its_sub_core(go) -> None:  # type: ignore[no-untyped-def]
+    """Two warps of one sub-core: an mma of interval 6 and two additions of one operand per bank, over and over."""
+    mma = Instruction(Unit.TENSOR, stall=1, mma="m16n8k16.f32.f16")
+    add = Instruction(Unit.FMA, stall=1, registers=(0, 1, -1))
+    interval = "sm.tensor.mma.m16n8k16.f32.f16.interval_cycles=6"
+
+    def cycles(hold: int) -> float:
+        warp = [mma, add, add] * 100
+        run = go([warp, [], [], [], warp], interval, f"sm.register_file.mma_read_cycles={hold}")
+        return float(run.end[0]) / 200
+
+    assert cycles(0) == pytest.approx(6, abs=0.1)
+    assert cycles(6) == pytest.approx(8, abs=0.1)
