@@ -33,7 +33,8 @@ class WarpTrace:
     taken: I32  # 1 for a branch that jumped
     buffer: I32  # index into the launch's buffers of a global access, else -1
     loops: I64  # [loops, 3]
-    patterns: I32  # [patterns, 34]: access bytes per lane, kind (0 load, 1 store, 2 matrix), 32 lane offsets (-1 = inactive)
+    # [patterns, 34]: access bytes per lane, kind (0 load, 1 store, 2 matrix), 32 lane offsets (-1 = inactive)
+    patterns: I32
 
     @property
     def warps(self) -> int:
