@@ -23,7 +23,8 @@ from sim.exec.execute import execute
 from sim.exec.probe import first_touches
 from sim.isa.launch import CtaClass, KernelLaunch
 from sim.isa.trace import WarpTrace
-from sim.sm.model import MOST_ITERATIONS, CtaTimer, Point
+from sim.sm.model import CtaTimer, Point
+from sim.sm.plan import MOST_ITERATIONS
 
 F64 = npt.NDArray[np.float64]
 TRACES_KEPT = 256

@@ -19,7 +19,8 @@ from sim.isa.units import Unit
 from sim.sm import layout as y
 from sim.sm.columns import SmColumns, resolve
 from sim.sm.layout import TICKS, Drive
-from sim.sm.model import STAGGER_CYCLES, drive_for, plan_replays
+from sim.sm.model import STAGGER_CYCLES, drive_for
+from sim.sm.plan import plan_replays
 from sim.sm.reference import DATA_UNITS, Core, Cta, Entry, Sm, Twin, Warp
 
 I64 = npt.NDArray[np.int64]

@@ -8,7 +8,8 @@ from sim.isa.units import Unit
 from sim.sm.banks import wavefronts
 from sim.sm.columns import resolve
 from sim.sm.layout import ISSUED
-from sim.sm.model import drive_for, plan_replays, time_cta
+from sim.sm.model import drive_for, time_cta
+from sim.sm.plan import plan_replays
 from sim.sm.replay import replay
 from sim.sm.synthetic import Instruction, Loop, strided, synthesize
 

@@ -7,7 +7,8 @@ from sim.arch.load import load_gpu
 from sim.isa.trace import WarpTrace
 from sim.isa.units import Unit
 from sim.sm.columns import resolve
-from sim.sm.model import default_latencies, drive_for, plan_replays, time_cta, unloaded_latency
+from sim.sm.model import default_latencies, drive_for, time_cta, unloaded_latency
+from sim.sm.plan import plan_replays
 from sim.sm.replay import replay
 from sim.sm.synthetic import Instruction, Loop, strided, synthesize
 

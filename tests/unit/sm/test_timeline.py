@@ -11,7 +11,8 @@ from sim.isa.trace import WarpTrace
 from sim.isa.units import Unit
 from sim.sm import reference
 from sim.sm.columns import resolve
-from sim.sm.model import STAGGER_CYCLES, drive_for, plan_replays
+from sim.sm.model import STAGGER_CYCLES, drive_for
+from sim.sm.plan import plan_replays
 from sim.sm.synthetic import Instruction, Loop, strided, synthesize
 from sim.sm.timeline import FEWEST_ITERATIONS, TraceSpan, iterations_shown, record
 

@@ -1,0 +1,138 @@
+"""Which iterations of a trace's loops to replay, and how much of its data is bulk."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.isa.units import Unit
+from sim.sm import layout as y
+from sim.sm.columns import SmColumns
+
+I64 = npt.NDArray[np.int64]
+
+LEAST_BULK = Fraction(1, 2)  # of what a CTA asks before it first writes; with less, all of it counts as bulk
+ROWS_PER_RUN = 12_000  # warp instructions that the replayed iterations of one CTA may hold
+MOST_ITERATIONS = 91  # loops that run more often are all timed alike
+SHORT = Fraction(1, 3)  # of them, in the run that the slope is taken against
+# Replays come in steps: long and short then differ by whole periods of a pipeline of 2, 3, 4, 6 or 12 stages.
+STEP = 18
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Which iterations are replayed, and what stands for the others.
+
+    Loops are numbered as in ``SmColumns.loops``. The marked warp is the one that holds the dominant loop;
+    its loops are ``marked``, in the order in which it runs them.
+    """
+
+    replays: I64  # per loop
+    short: I64  # the same for a shorter run: fewer iterations of the dominant loop
+    complete: bool  # every iteration is replayed
+    mark_warp: int
+    marked: tuple[int, ...]
+    dominant: int  # position in `marked`, -1 without a loop
+    extras: tuple[int, ...]  # per marked loop: how often its body runs again
+    iterations: int
+    in_dominant: I64  # per row: executions in one iteration of the dominant loop, over all warps
+
+    def first_mark(self, position: int) -> int:
+        """Return the number of the mark at which a marked loop begins."""
+        return sum(int(self.replays[loop]) + 1 for loop in self.marked[:position])
+
+    @property
+    def marks(self) -> int:
+        """Marks per CTA."""
+        return self.first_mark(len(self.marked))
+
+
+def plan_replays(columns: SmColumns) -> Plan:
+    """Choose how many iterations of each loop to replay."""
+    loops = np.asarray(columns.trace.loops, np.int64).reshape(-1, 3)
+    rows = len(columns.rows)
+    if len(loops) == 0:
+        none = np.zeros(0, np.int64)
+        return Plan(none, none, True, 0, (), -1, (), 0, np.zeros(rows, np.int64))
+    loops = columns.loops
+    work = (loops[:, 1] - loops[:, 0]) * (loops[:, 2] + 1)
+    heaviest = int(np.argmax(work))
+    warps = [_loops_of(columns, warp) for warp in range(len(columns.offset) - 1)]
+    mark_warp = next(warp for warp, own in enumerate(warps) if heaviest in own)
+    marked = tuple(warps[mark_warp])
+    position = marked.index(heaviest)
+    iterations = int(loops[heaviest, 2]) + 1
+    replays = _choose(loops, warps)
+    complete = bool((replays == loops[:, 2]).all())
+    return Plan(
+        replays=replays,
+        short=replays if complete else _shorten(loops, replays, warps, position),
+        complete=complete,
+        mark_warp=mark_warp,
+        marked=marked,
+        dominant=position,
+        extras=tuple(int(loops[loop, 2]) for loop in marked),
+        iterations=iterations,
+        in_dominant=_per_iteration(loops, warps, position, iterations, rows),
+    )
+
+
+def _loops_of(columns: SmColumns, warp: int) -> list[int]:
+    """Return the loops of a warp, in order."""
+    begin, end = columns.offset[warp], columns.offset[warp + 1]
+    return [i for i, loop in enumerate(columns.loops) if begin <= loop[0] < end]
+
+
+def _choose(loops: I64, warps: list[list[int]]) -> I64:
+    """Choose replays: the same fraction of a loop in every warp, since barriers tie them together."""
+    replays = loops[:, 2].copy()
+    shapes = {len(own) for own in warps if own}
+    if len(shapes) > 1:
+        return replays  # which loop of one warp goes with which of another is not known
+    for position in range(shapes.pop()):
+        group = np.array([own[position] for own in warps if own])
+        extras = loops[group, 2]
+        common = math.gcd(*(int(extra) for extra in extras))
+        body = int(((loops[group, 1] - loops[group, 0]) * extras).sum()) / max(1, common)
+        wanted = max(STEP, int(min(MOST_ITERATIONS, ROWS_PER_RUN / max(1.0, body))) // STEP * STEP)
+        replays[group] = extras // max(1, common) * min(common, wanted)
+    return replays
+
+
+def _shorten(loops: I64, replays: I64, warps: list[list[int]], position: int) -> I64:
+    """Take fewer iterations of the dominant loop, the same fraction of it in every warp."""
+    short = replays.copy()
+    group = np.array([own[position] for own in warps if own])
+    common = math.gcd(*(int(count) for count in replays[group]))
+    short[group] = replays[group] // max(1, common) * max(1, round(common * SHORT))
+    return short
+
+
+def _per_iteration(loops: I64, warps: list[list[int]], position: int, iterations: int, rows: int) -> I64:
+    """Return per row how often it runs in one iteration of the dominant loop."""
+    out = np.zeros(rows, np.int64)
+    for own in warps:
+        if len(own) > position:
+            begin, end, extra = loops[own[position]]
+            out[begin:end] = max(1, round(Fraction(int(extra) + 1, iterations)))
+    return out
+
+
+def bulk_sectors(columns: SmColumns, plan: Plan) -> tuple[int, int]:
+    """Return the sectors that one replayed CTA asks before it first writes (its bulk data), and all of them."""
+    times = np.ones(len(columns.rows), np.int64)
+    for (begin, end, _), replays in zip(columns.loops, plan.replays, strict=False):
+        times[begin:end] += replays
+    sectors = columns.rows[:, y.R_SECTORS] * times * (columns.rows[:, y.R_HIT] == 0)
+    stores = columns.rows[:, y.R_UNIT] == int(Unit.GLOBAL_STORE)
+    bulk = 0
+    for begin, end in pairwise(columns.offset):
+        written = np.flatnonzero(stores[begin:end])
+        bulk += int(sectors[begin : begin + written[0] if len(written) else end].sum())
+    total = int(sectors.sum())
+    return (bulk, total) if bulk >= LEAST_BULK * total else (total, total)
