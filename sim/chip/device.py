@@ -84,6 +84,7 @@ class _Cohort:
             self.work.l2_bytes * ctas,
             self.work.dram_share,
             self.sms,
+            phase == STREAMING,
         )
 
 

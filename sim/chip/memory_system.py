@@ -31,6 +31,7 @@ class Demand:
     l2_bytes: float
     dram_share: float  # of its distinct data that comes from DRAM: how much of DRAM's latency it sees
     sms: float
+    streams: bool = False  # waits for whole stages, begun with none on their way
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class MemorySystem:
         self.l2_bytes_per_ns = l2.bandwidth_bytes_per_cycle / l2_cycle_ns
         self.port_bytes_per_ns = l2.sm_port_bytes_per_cycle / self.ns_per_cycle
         self.dram_bytes_per_ns = dram.bandwidth_gb_per_s
+        self.stage_latency_factor = dram.stage_latency_factor
         self._utilization = np.array([point.utilization for point in dram.loaded_latency])
         self._latency_ns = np.array([point.latency_ns for point in dram.loaded_latency])
 
@@ -80,23 +82,32 @@ class MemorySystem:
         )
 
     def _latency(self, demand: Demand, dram_ns: float, queue_ns: float) -> float:
-        return self.l2_latency_ns + queue_ns + demand.dram_share * dram_ns
+        """Return the latency a cohort sees: of a stage, that of its slowest line."""
+        slowest = self.stage_latency_factor if demand.streams else 1.0
+        return self.l2_latency_ns + queue_ns + demand.dram_share * slowest * dram_ns
+
+    def _fill(self, demand: Demand) -> float:
+        """Return how long a cohort that begins to stream gets nothing: until its first bytes arrive."""
+        first = self.l2_latency_ns + demand.dram_share * self.unloaded_dram_ns
+        return first if demand.streams and demand.l2_bytes else 0.0
 
     def _duration(self, demand: Demand, latency_ns: float) -> float:
         """Return how long a cohort takes; work that does not wait for memory is still held to each level's rate."""
         ports = self.port_bytes_per_ns * demand.sms
-        return max(
-            demand.duration_ns(latency_ns),
+        moving = max(
             demand.l2_bytes / ports if ports else 0.0,
             demand.l2_bytes / self.l2_bytes_per_ns,
             demand.dram_bytes / self.dram_bytes_per_ns,
             SHORTEST_NS,
         )
+        return max(demand.duration_ns(latency_ns), moving + self._fill(demand))
 
     def _asked(self, demands: Sequence[Demand], dram_ns: float, queue_ns: float, level: str) -> float:
         """Return the bytes per ns asked of a level at these delays."""
         return sum(
-            getattr(d, level) / self._duration(d, self._latency(d, dram_ns, queue_ns)) for d in demands
+            float(getattr(d, level))
+            / (self._duration(d, self._latency(d, dram_ns, queue_ns)) - self._fill(d))
+            for d in demands
         )
 
     def _queue(self, demands: Sequence[Demand], dram_ns: float) -> float:
