@@ -7,8 +7,9 @@ read lines which are on their way from DRAM, and how unevenly DRAM serves the SM
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,11 +29,30 @@ NODES = 32  # together more than four times the L2
 ROWS, ROW_BYTES, THREADS = 64, 128, 128
 STAGE_BYTES = ROWS * ROW_BYTES
 SM_SHARED_BYTES = 227 * 1024
+BURNS = (100, 1000, 4000)  # of 32 mma a warp
 STAGES = (2, 3, 4, 6, 8)
 SOURCE = r"""
 #define WAIT(n) asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory")
 #define COMMIT asm volatile("cp.async.commit_group;" ::: "memory")
 #define COPY(to, from) asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory")
+
+// Random numbers multiplied on all tensor cores: what makes the clock fall.
+MICRO(burn, u32 seed) {
+  u32 a[8][4], b[4][2], x = seed + threadIdx.x;
+  float d[8][4] = {};
+  REPEAT(i, 8) REPEAT(j, 4) a[i][j] = (x = x * 1664525u + 1013904223u) & 0x8fff8fffu | 0x30003000u;
+  REPEAT(i, 4) REPEAT(j, 2) b[i][j] = (x = x * 1664525u + 1013904223u) & 0x8fff8fffu | 0x30003000u;
+  LOOP REPEAT(j, 32) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+                 "{%0,%1,%2,%3};"
+                 : "+f"(d[j % 8][0]), "+f"(d[j % 8][1]), "+f"(d[j % 8][2]), "+f"(d[j % 8][3])
+                 : "r"(a[j % 8][0]), "r"(a[j % 8][1]), "r"(a[j % 8][2]), "r"(a[j % 8][3]),
+                   "r"(b[(j + j / 8) % 4][0]), "r"(b[(j + j / 8) % 4][1]));
+  }
+  float total = 0.f;
+  REPEAT(i, 8) REPEAT(j, 4) total += d[i][j];
+  if (total == 12345.f) sink[threadIdx.x] = 1;
+}
 
 // A CTA goes through `trips` blocks of 128 bytes along 64 rows, `pitch` bytes apart. 2^share_log CTAs read the same
 // tile: with eight tiles between two of them, as the matmuls order their tiles of tokens.
@@ -72,6 +92,7 @@ class Walk:
     stages: int
     per_sm: int = 4
     share_log: int = 0
+    burn: int = 0  # trips of a kernel before every walk that keeps the tensor cores busy
 
     @property
     def nbytes(self) -> int:
@@ -88,7 +109,7 @@ class Walk:
         """What tells it from others."""
         return {
             "ctas": self.ctas, "row": self.row_bytes, "stages": self.stages, "per_sm": self.per_sm,
-            "share": 1 << self.share_log,
+            "share": 1 << self.share_log, "burn": self.burn,
         }  # fmt: skip
 
 
@@ -105,6 +126,16 @@ WALKS = (
     *(Walk(528 << share, 8192, stages, 4, share) for stages in (3, 6) for share in (1, 2)),
     *(Walk(128 << share, 8192, 6, 4, share) for share in (0, 1, 2)),
     *(Walk(64 << share, 8192, 6, 2, share) for share in (1, 2)),
+    *(
+        Walk(ctas, row, stages, per_sm, burn=burn)
+        for burn in BURNS
+        for ctas, row, stages, per_sm in (
+            (132, 16384, 2, 1),
+            (132, 16384, 6, 1),
+            (528, 8192, 3, 4),
+            (528, 8192, 6, 4),
+        )
+    ),
 )
 
 
@@ -134,6 +165,8 @@ def _one(runner: Runner, benchmark: Benchmark, data: Buffer, walk: Walk) -> Iter
         lambda i=i: runner.device.enqueue(each, pointers | {"data": pointers["data"] + i * walk.nbytes})
         for i in range(copies)
     ]
+    if walk.burn:
+        calls = _burning(runner, benchmark, walk.burn, calls)
     times = time_calls(runner.device, calls)
     cycles = durations(arrays["clocks"].get(), walk.ctas)
     found = {"node_us": times.median_us, "clock_mhz": times.clock_mhz or 0.0}
@@ -144,6 +177,23 @@ def _one(runner: Runner, benchmark: Benchmark, data: Buffer, walk: Walk) -> Iter
             benchmark.name, label, walk.params, value, kernel.rsplit("_", 1)[1],
             times.spread_us / times.median_us, times.replays,
         )  # fmt: skip
+
+
+def _burning(
+    runner: Runner, benchmark: Benchmark, trips: int, calls: list[Callable[[], None]]
+) -> list[Callable[[], None]]:
+    """Put a kernel that draws power before each call; of the node's time only the CTAs' own cycles are then of use."""
+    each = launch(
+        benchmark, Point("burn", warps=16, ctas=132, arguments=(np.uint32(1),), simulated=False), trips
+    )
+    pointers = addresses(runner.place(each))
+    runner.device.kernel(each)
+
+    def both(call: Callable[[], None]) -> None:
+        runner.device.enqueue(each, pointers)
+        call()
+
+    return [partial(both, call) for call in calls]
 
 
 BENCHMARK = Benchmark(
