@@ -161,10 +161,8 @@ def _one(runner: Runner, benchmark: Benchmark, data: Buffer, walk: Walk) -> Iter
     pointers = addresses(arrays)
     runner.device.kernel(each)
     copies = max(2, min(NODES, data.nbytes // walk.nbytes))
-    calls = [
-        lambda i=i: runner.device.enqueue(each, pointers | {"data": pointers["data"] + i * walk.nbytes})
-        for i in range(copies)
-    ]
+    moved = [pointers | {"data": pointers["data"] + i * walk.nbytes} for i in range(copies)]
+    calls: list[Callable[[], None]] = [partial(runner.device.enqueue, each, to) for to in moved]
     if walk.burn:
         calls = _burning(runner, benchmark, walk.burn, calls)
     times = time_calls(runner.device, calls)

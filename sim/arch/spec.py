@@ -157,6 +157,7 @@ class L2Cache(Strict):
     far_fraction: Fraction
     bandwidth_bytes_per_cycle: BytesPerCycle  # all SMs together
     sm_port_bytes_per_cycle: BytesPerCycle  # one SM
+    clock_share: Fraction  # of the time to it and to DRAM, latency and rate: what follows the SM clock
     atomic_interval_ns: Nanoseconds  # operations on one address
 
 

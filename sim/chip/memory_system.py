@@ -50,16 +50,17 @@ class MemorySystem:
     def __init__(self, gpu: GpuSpec, clock_mhz: float) -> None:
         l2, dram = gpu.l2, gpu.dram
         self.ns_per_cycle = 1e3 / clock_mhz
-        # L2 latency is counted in SM cycles at the highest clock: its own clock does not follow the SMs'
-        l2_cycle_ns = 1e3 / gpu.sm.max_clock_mhz
+        # L2 is counted in SM cycles at the highest clock; a part of the way to it and to DRAM follows the SMs' clock
+        slower = 1.0 + l2.clock_share * (gpu.sm.max_clock_mhz / clock_mhz - 1.0)
+        l2_cycle_ns = 1e3 / gpu.sm.max_clock_mhz * slower
         mean = l2.near_latency_cycles * (1 - l2.far_fraction) + l2.far_latency_cycles * l2.far_fraction
         self.l2_latency_ns = mean * l2_cycle_ns
         self.l2_bytes_per_ns = l2.bandwidth_bytes_per_cycle / l2_cycle_ns
         self.port_bytes_per_ns = l2.sm_port_bytes_per_cycle / self.ns_per_cycle
-        self.dram_bytes_per_ns = dram.bandwidth_gb_per_s
+        self.dram_bytes_per_ns = dram.bandwidth_gb_per_s / slower
         self.stage_latency_factor = dram.stage_latency_factor
         self._utilization = np.array([point.utilization for point in dram.loaded_latency])
-        self._latency_ns = np.array([point.latency_ns for point in dram.loaded_latency])
+        self._latency_ns = np.array([point.latency_ns * slower for point in dram.loaded_latency])
 
     @property
     def unloaded_dram_ns(self) -> float:

@@ -92,7 +92,7 @@ GRIDS = [
 # Where SMs and server need about the same time (256 bytes per cycle), requests queue behind each other's bursts in
 # part, and where the last CTAs go depends on whose slots fall free first; the fluid model knows averages only and is
 # off by 2.3 to 15 % of brute force.
-CROSSOVER = {("16x64", 24, 256.0), ("64x128", 32, 256.0), ("128x128", 24, 256.0)}
+CROSSOVER = {("16x64", 24, 256.0), ("64x128", 32, 256.0), ("128x128", 64, 256.0), ("128x128", 24, 256.0)}
 
 
 def cases() -> list[object]:
