@@ -197,7 +197,9 @@ _SCALARS: dict[str, tuple[re.Pattern[str], Callable[[str], Scalar], str]] = {
     ),
     _TAG + "int": (re.compile(r"[-+]?[0-9]+"), int, "-+0123456789"),
     _TAG + "float": (
-        re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"),
+        re.compile(
+            r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+        ),
         lambda text: float(text.replace(".", "", 1) if text.lower().endswith(("inf", "nan")) else text),
         "-+.0123456789",
     ),

@@ -66,9 +66,13 @@ class RunResult:
     clock_mhz: float
     bound_by: str  # one of BOUNDS
     bound_text: str  # one sentence
-    breakdown_us: Mapping[str, float]  # exclusive time on the critical path by what limits it (BOUNDS); sums to time_us
+    breakdown_us: Mapping[
+        str, float
+    ]  # exclusive time on the critical path by what limits it (BOUNDS); sums to time_us
     stalls: Mapping[str, float]  # STALLS -> warp cycles per issued instruction
-    counters: Mapping[str, float]  # instructions, tensor_instructions, shared_load_wavefronts, ... over the launch
+    counters: Mapping[
+        str, float
+    ]  # instructions, tensor_instructions, shared_load_wavefronts, ... over the launch
     energy_uj: float
     flops: int
     compulsory_bytes: int
@@ -77,7 +81,9 @@ class RunResult:
     tile: str = ""  # the configuration that ran, of those tried the fastest
     spread_us: float = 0.0  # half range over seeds of the latency jitter
     shared_accesses: tuple[SharedAccess, ...] = field(default=())
-    roofs: Mapping[str, float] = field(default_factory=dict)  # tensor_tflops, mma_tflops, dram_gb_per_s, l2_gb_per_s, shared_gb_per_s
+    roofs: Mapping[str, float] = field(
+        default_factory=dict
+    )  # tensor_tflops, mma_tflops, dram_gb_per_s, l2_gb_per_s, shared_gb_per_s
 
     def to_json(self, detail: bool = True) -> dict[str, Any]:
         """Return the JSON record; ``detail`` adds the per-instruction rows and the roofs."""

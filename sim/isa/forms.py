@@ -149,7 +149,12 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
     (f"STG.E{_LOAD_HINTS}[.{{U8,U16,64,128}}]", Op.STG, Unit.GLOBAL_STORE, "g,r"),
     (f"STG.E[.{{U8,U16,64,128}}].STRONG.{_SCOPE}", Op.STG, Unit.GLOBAL_STORE, "g,r"),
     ("LDGSTS.E[.BYPASS][.LTC64B][.LTC128B][.LTC256B][.{64,128}]", Op.LDGSTS, Unit.ASYNC_COPY, "m,g,p?"),
-    (f"{{RED,REDG}}.E.{{ADD,MIN,MAX,INC,AND,OR,XOR}}[.S32].STRONG.{_SCOPE}", Op.RED, Unit.GLOBAL_STORE, "g,r"),
+    (
+        f"{{RED,REDG}}.E.{{ADD,MIN,MAX,INC,AND,OR,XOR}}[.S32].STRONG.{_SCOPE}",
+        Op.RED,
+        Unit.GLOBAL_STORE,
+        "g,r",
+    ),
     (f"{{RED,REDG}}.E.ADD.F32.FTZ.RN.STRONG.{_SCOPE}", Op.RED, Unit.GLOBAL_STORE, "g,r"),
     (f"ATOMG.E.{{ADD,MIN,MAX,INC,EXCH,AND,OR,XOR}}[.S32].STRONG.{_SCOPE}", Op.ATOMG, Unit.ATOMIC, "D,d,g,r"),
     (f"ATOMG.E.ADD.F32.FTZ.RN.STRONG.{_SCOPE}", Op.ATOMG, Unit.ATOMIC, "D,d,g,r"),

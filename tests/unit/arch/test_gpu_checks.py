@@ -43,7 +43,7 @@ def curve(*points: tuple[float, float]) -> str:
         ("dram.bandwidth_gb_per_s=4801", "got 4801, allowed: at most dram.peak_gb_per_s = 4800"),
         (
             "dram.capacity_bytes=1048576",
-            "l2.capacity_bytes: got 40000000, allowed: at most dram.capacity_bytes = 1048576",
+            f"l2.capacity_bytes: got {H200.l2.capacity_bytes}, allowed: at most dram.capacity_bytes = 1048576",
         ),
         (
             "sm.tensor.mma.m16n8k16.f32.f16.interval_cycles=25",

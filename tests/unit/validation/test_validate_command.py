@@ -14,7 +14,7 @@ from sim.cli import run
 from sim.commands import comparing
 from sim.validation.comparison import Case, Comparison, CounterPair, TimePair
 
-ROWS = FOLDER / "h200" / "first_readings.jsonl"
+ROWS = FOLDER / "h200" / "2026-11-21.jsonl"
 Change = Callable[[dict[str, Any]], object]
 
 
