@@ -33,8 +33,9 @@ def _sm(sm: Sm) -> Iterator[Finding]:
         message = f"got {sm.max_warps}, allowed: a multiple of sm.sub_cores = {sm.sub_cores}"
         yield ("sm", "max_warps"), message
     yield from _at_most(
-        ("sm", "sustained_clock_mhz"), sm.sustained_clock_mhz, "sm.max_clock_mhz", sm.max_clock_mhz
+        ("sm", "sustained_clock_mhz"), sm.sustained_clock_mhz, "sm.mma_clock_mhz", sm.mma_clock_mhz
     )
+    yield from _at_most(("sm", "mma_clock_mhz"), sm.mma_clock_mhz, "sm.max_clock_mhz", sm.max_clock_mhz)
     file = sm.register_file
     unit = file.allocation_unit * sm.sub_cores
     if file.registers % unit:

@@ -138,7 +138,8 @@ class Sm(Strict):
     max_warps: Annotated[int, Field(ge=1, le=1024)]
     max_ctas: Annotated[int, Field(ge=1, le=1024)]
     max_clock_mhz: ClockMhz
-    sustained_clock_mhz: ClockMhz  # under tensor load
+    mma_clock_mhz: ClockMhz  # as soon as the tensor cores work at all
+    sustained_clock_mhz: ClockMhz  # at their full rate, under the power limit
     pipes: Pipes
     tensor: TensorCore
     register_file: RegisterFile

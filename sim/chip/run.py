@@ -161,7 +161,9 @@ class SmTimer:
     """Times CTA classes on one machine's SM; what was timed once, on any machine with the same SM, is kept."""
 
     def __init__(self, gpu: GpuSpec) -> None:
-        numbers = gpu.sm.model_dump(mode="json", exclude={"count", "max_clock_mhz", "sustained_clock_mhz"})
+        numbers = gpu.sm.model_dump(
+            mode="json", exclude={"count", "max_clock_mhz", "mma_clock_mhz", "sustained_clock_mhz"}
+        )
         l2 = gpu.l2.model_dump(
             mode="json", include={"near_latency_cycles", "far_latency_cycles", "far_fraction"}
         )
@@ -300,5 +302,6 @@ def input_type(name: str) -> str:
 
 
 def sustained_clock(gpu: GpuSpec, duty: float) -> float:
-    """Return the clock that the power limit leaves at a tensor duty: linear from the highest to the sustained."""
-    return gpu.sm.max_clock_mhz - (gpu.sm.max_clock_mhz - gpu.sm.sustained_clock_mhz) * duty
+    """Return the clock at a tensor duty: a step as soon as there is any, from there linear to that of the full rate."""
+    sm = gpu.sm
+    return sm.mma_clock_mhz - (sm.mma_clock_mhz - sm.sustained_clock_mhz) * duty if duty else sm.max_clock_mhz

@@ -32,7 +32,7 @@ def curve(*points: tuple[float, float]) -> str:
             "sm.register_file.registers=65000",
             "got 65000, allowed: a multiple of sm.register_file.allocation_unit x sm.sub_cores = 1024",
         ),
-        ("sm.sustained_clock_mhz=1981", "got 1981, allowed: at most sm.max_clock_mhz = 1980"),
+        ("sm.sustained_clock_mhz=1981", "got 1981, allowed: at most sm.mma_clock_mhz"),
         ("sm.l1.sector_bytes=256", "got 256, allowed: at most sm.l1.line_bytes = 128"),
         ("sm.l1.hit_latency_cycles=9999", f"got 9999, allowed: at most l2.near_latency_cycles = {NEAR:g}"),
         ("l2.near_latency_cycles=9999", f"got 9999, allowed: at most l2.far_latency_cycles = {FAR:g}"),
@@ -82,7 +82,7 @@ def test_contradictions(override: str, expected: str) -> None:
     "override",
     [
         "sm.shared_memory.cta_limit_bytes=232448",
-        "sm.sustained_clock_mhz=1980",
+        f"sm.sustained_clock_mhz={H200.sm.mma_clock_mhz:g}",
         f"l2.near_latency_cycles={FAR:g}",
         "dram.bandwidth_gb_per_s=4800",
         "sm.tensor.mma.m16n8k16.f32.f16.interval_cycles=4",
