@@ -2,7 +2,7 @@
 
 A fluid model in SimPy. A cohort is a number of SMs that hold the same CTAs, all begun together; its progress runs from
 0 to 1. Between events all rates are constant; when a cohort begins or ends, the memory system is balanced anew. Time
-is integer picoseconds, so runs are exactly repeatable. Full generations of one class collapse into one event.
+is integer picoseconds, so runs are exactly repeatable. Of many full waves only the first few run.
 """
 
 from __future__ import annotations

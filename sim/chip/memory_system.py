@@ -21,7 +21,7 @@ SHORTEST_NS = 1e-3  # of a phase: the chip's clock ticks in picoseconds
 
 @dataclass(frozen=True)
 class Demand:
-    """What one cohort asks of the memories while it works through one CTA generation.
+    """What one cohort asks of the memories while it works through one phase of its CTAs.
 
     ``duration_ns(latency_ns)`` is how long that takes at a mean loaded latency; bytes are of the whole cohort.
     """

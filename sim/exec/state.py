@@ -34,7 +34,7 @@ class Registers(NamedTuple):
     uniform: Array  # uint32 [W, 64]
     predicates: Array  # uint8 [W, 8, 32]
     uniform_predicates: Array  # uint8 [W, 8]
-    convergence: Array  # uint32 [W, 16] lanes each barrier waits for
+    convergence: Array  # uint32 [W, 17] lanes each barrier waits for
     group_pc: Array  # int64 [W, GROUPS]
     group_mask: Array  # uint32 [W, GROUPS]
     group_wait: Array  # int64 [W, GROUPS] convergence barrier a group is blocked on, -1 = none

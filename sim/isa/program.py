@@ -32,7 +32,7 @@ class Program:
     """One kernel of one cubin.
 
     Shapes: every int32 column has one entry per static instruction (n); ``operands`` is int64[n, slots, 3]
-    (kind, value, flags). ``identity`` is the SHA-256 of the cubin: it determines everything else.
+    (kind, value, flags). ``identity`` is the SHA-256 of the cubin and the kernel's name: they determine the rest.
     """
 
     name: str
