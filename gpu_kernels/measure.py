@@ -22,6 +22,7 @@ from sim.errors import TcsimError
 
 USER_ERROR = 2
 SOME_FAILED = 1
+LISTED_FAILURES = 20
 
 
 def measure(
@@ -96,11 +97,20 @@ def _counter_lines(rows: Iterable[Row]) -> list[str]:
     ]
 
 
+def summary_lines(session: Session, seconds: float) -> list[str]:
+    """Return the table, how long it took, and what failed."""
+    failed = [_named(session, index) for index in sorted(session.failures)]
+    lines = [*table(session.rows()), f"{seconds:.0f} s", f"{len(failed)} cases failed"]
+    return [*lines, *failed[:LISTED_FAILURES]]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m gpu_kernels.measure", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--suite", default="all", help=f"{', '.join(SUITES)}, or a suite of workloads")
+    parser.add_argument(
+        "--suite", default="all", help=f"{', '.join(SUITES)}, drawn-SEED, or a suite of workloads"
+    )
     parser.add_argument("--gpu", default="h200", help="the GPU's file in arch_configs/gpus")
     parser.add_argument("--date", default="", help="YYYY-MM-DD, today by default")
     parser.add_argument("--seed", type=int, default=0)
@@ -112,10 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (TcsimError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return USER_ERROR
-    failed = [_named(session, index) for index in sorted(session.failures)]
-    lines = [*table(session.rows()), f"{time.monotonic() - started:.0f} s", f"{len(failed)} cases failed"]
-    sys.stdout.write("\n".join([*lines, *failed[:20]]) + "\n")
-    return SOME_FAILED if failed else 0
+    sys.stdout.write("\n".join(summary_lines(session, time.monotonic() - started)) + "\n")
+    return SOME_FAILED if session.failures else 0
 
 
 if __name__ == "__main__":

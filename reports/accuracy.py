@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from sim.validation.comparison import VARIANTS, Comparison, TimePair
-from sim.validation.statistics import accuracy
+from sim.validation.statistics import Accuracy, accuracy
 from sim.validation.summary import NOISE_PCT, Summary
 
 KIND_WORDS = {
@@ -21,6 +21,7 @@ def blocks(summary: Summary) -> dict[str, str]:
     """Return every generated block by the name in its marker."""
     return {
         "times": times(summary),
+        "foretold": foretold(summary),
         "counters": counters(summary),
         "checks": checks(summary),
         "tiles": tiles(summary),
@@ -45,23 +46,40 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) 
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
+HEADER = ("kernels", "rows", "MAPE", "max", "bias", "r", "MAPE in cycles", "MAPE, clock predicted")
+
+
+def foretold(summary: Summary) -> str:
+    """Return the errors of the predictions that were committed before their rows were measured."""
+    schemes = dict.fromkeys(scheme for scheme, _ in summary.foretold)
+    rows = [
+        (_kernel(scheme), *_cells([summary.foretold[scheme, variant] for variant in VARIANTS]))
+        for scheme in schemes
+    ]
+    return _table(HEADER, rows) if rows else "No recorded row has one."
+
+
 def times(summary: Summary) -> str:
     """Return the errors of time by scheme and kind of row."""
-    header = ("kernels", "rows", "MAPE", "max", "bias", "r", "MAPE in cycles", "MAPE, clock predicted")
     parts = []
     for kind in summary.kinds:
         rows = [
-            (f"`{scheme}`" if scheme else "all", *_time_cells(summary, scheme, kind))
+            (_kernel(scheme), *_cells([summary.accuracy[scheme, kind, variant] for variant in VARIANTS]))
             for scheme in (*summary.schemes, "")
             if (scheme, kind, VARIANTS[0]) in summary.accuracy
         ]
         if rows:
-            parts.append(f"{KIND_WORDS[kind]}:\n\n{_table(header, rows)}")
+            parts.append(f"{KIND_WORDS[kind]}:\n\n{_table(HEADER, rows)}")
     return "\n\n".join(parts)
 
 
-def _time_cells(summary: Summary, scheme: str, kind: str) -> tuple[str, ...]:
-    first, cycles, predicted = (summary.accuracy[scheme, kind, variant] for variant in VARIANTS)
+def _kernel(scheme: str) -> str:
+    return f"`{scheme}`" if scheme else "all"
+
+
+def _cells(variants: Sequence[Accuracy]) -> tuple[str, ...]:
+    """Return the cells of one row; ``variants`` as in VARIANTS."""
+    first, cycles, predicted = variants
     r = "" if first.pearson_r is None else f"{first.pearson_r:.4f}"
     percents = (f"{first.mape_pct:.1f} %", f"{first.max_ape_pct:.1f} %", f"{first.bias_pct:+.1f} %")
     return str(first.cases), *percents, r, f"{cycles.mape_pct:.1f} %", f"{predicted.mape_pct:.1f} %"

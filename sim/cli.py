@@ -52,6 +52,10 @@ Overrides = Annotated[
 Extensions = Annotated[
     list[str] | None, typer.Option("--extension", help="Hypothetical hardware; repeatable.")
 ]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, max=1024, help="[default: one per core]")]
+Suite = Annotated[
+    str, typer.Option("--suite", help="smoke, counters, quick, all, drawn-SEED, or a suite of workloads.")
+]
 Kernel = Annotated[
     Path | None, typer.Option("--kernel", help="A launch description of your own kernel (Python).")
 ]
@@ -136,9 +140,7 @@ def sweep(
     out: Annotated[
         Path, typer.Option("--out", help="Directory for the results; a second run goes on there.")
     ],
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=1024, help="[default: one per core]")
-    ] = None,
+    workers: Workers = None,
     no_store: Annotated[
         bool, typer.Option("--no-store", help="Keep no result store: nothing to go on from.")
     ] = False,
@@ -169,9 +171,7 @@ def validate(
     arch: Arch = "h200",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Directory for the figure and the rows.")] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=1024, help="[default: one per core]")
-    ] = None,
+    workers: Workers = None,
     write_docs: Annotated[
         bool, typer.Option("--write-docs", help="Renew the tables of docs/accuracy.md and README.md.")
     ] = False,
@@ -180,6 +180,34 @@ def validate(
     from sim.commands import validate as command
 
     raise typer.Exit(command.run(data, arch, as_json, out, workers, write_docs))
+
+
+@app.command()
+def predict(
+    suite: Suite,
+    out: Annotated[Path, typer.Option("--out", help="The file of predictions to write (JSON lines).")],
+    arch: Arch = "h200",
+    workers: Workers = None,
+) -> None:
+    """Write down what the simulator says of a measuring suite, to be committed before it is measured."""
+    from sim.commands import predict as command
+
+    command.run(suite, arch, out, workers)
+
+
+@app.command()
+def measure(
+    suite: Suite,
+    out: Annotated[Path, typer.Option("--out", help="Directory for rows, failures and raw outputs.")],
+    arch: Arch = "h200",
+    date: Annotated[str, typer.Option("--date", help="YYYY-MM-DD. [default: today]")] = "",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the operands.")] = 0,
+    counters: Annotated[bool, typer.Option("--counters/--no-counters", help="With Nsight Compute.")] = True,
+) -> None:
+    """Verify, time and profile the kernels on this machine's NVIDIA GPU; needs CuPy."""
+    from sim.commands import measure as command
+
+    raise typer.Exit(command.run(suite, arch, out, date, seed, counters))
 
 
 @app.command()

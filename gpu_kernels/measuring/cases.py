@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -126,14 +127,21 @@ SUITES: dict[str, Callable[[GpuSpec], Sequence[Case]]] = {
 
 
 def suite_cases(name: str, gpu: GpuSpec) -> tuple[Case, ...]:
-    """Return the legal cases of a measuring suite, or of a workload suite, whose cases are timed."""
+    """Return the legal cases of a measuring suite, or the timed ones of a workload suite.
+
+    ``drawn-SEED`` draws shapes, options and tiles by chance.
+    """
     if name in SUITES:
         cases = SUITES[name](gpu)
+    elif drawn := re.fullmatch(r"drawn-(\d{1,9})", name):
+        from gpu_kernels.measuring.drawn import drawn_cases
+
+        cases = drawn_cases(int(drawn[1]), gpu)
     elif name in available_suites() or name.endswith((".yaml", ".yml")):
         shapes = dict.fromkeys((each.m, each.n, each.k) for each in load_suite(name))
         cases = list(timed_cases(list(shapes), gpu))
     else:
-        raise unknown("suite", name, (*SUITES, *available_suites()))
+        raise unknown("suite", name, (*SUITES, "drawn-SEED", *available_suites()))
     return tuple(case for case in _merged(cases) if is_legal(case, gpu))
 
 

@@ -20,11 +20,16 @@ class Recorded(Strict):
     kind: Literal["development", "held_out"]
     note: str
     predicted_in: Annotated[str, Field(pattern=r"^[0-9a-f]{7,40}$")] | None = None  # the commit
+    predictions: Annotated[str, Field(pattern=r"^predictions/[^/]+\.jsonl$")] | None = (
+        None  # what was committed then
+    )
 
     @model_validator(mode="after")
     def _predicted(self) -> Recorded:
         if (self.kind == "held_out") != (self.predicted_in is not None):
             raise ValueError("predicted_in, the commit with the prediction, goes with kind: held_out")
+        if self.predictions is not None and self.kind != "held_out":
+            raise ValueError("predictions go with kind: held_out")
         return self
 
 
@@ -41,7 +46,9 @@ def recorded_files(folder: Path) -> dict[str, Recorded]:
         return {}
     document = load_yaml(path)
     files = validate(Manifest, document).files
-    for name in files:
+    for name, each in files.items():
         if not name.endswith(SUFFIX) or not (folder / name).is_file():
             raise ConfigError(document.where(("files", name)), "no such file of measurements")
+        if each.predictions is not None and not (folder / each.predictions).is_file():
+            raise ConfigError(document.where(("files", name, "predictions")), "no such file of predictions")
     return files

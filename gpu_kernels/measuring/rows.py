@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
-from sim.config import KeyPath, Strict, dotted, validate_data
-from sim.errors import ConfigError, place
+from sim.config import Strict
+from sim.errors import ConfigError
+from sim.jsonl import read_records, to_text
 
 SCHEMA_VERSION = 1
 SUFFIX = ".jsonl"
 FOLDER = Path(__file__).parent.parent / "measurements"
-MAX_LINE_CHARACTERS = 1 << 16
 
 Size = Annotated[int, Field(strict=True, ge=1)]
 Count = Annotated[int, Field(strict=True, ge=0)]
@@ -111,41 +110,9 @@ def load_rows(path: Path | str) -> tuple[Row, ...]:
         if not files:
             raise ConfigError(str(path), f"no measurements (*{SUFFIX}) in this folder")
         return tuple(row for file in files for row in load_rows(file))
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise ConfigError(str(path), "no such file") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(str(path), f"cannot be read: {str(error).splitlines()[0]}") from None
-    return tuple(_row(path, number, text) for number, text in enumerate(lines, 1) if text.strip())
-
-
-def _row(path: Path, number: int, text: str) -> Row:
-    def where(key: KeyPath) -> str:
-        return place(path, number, dotted(key))
-
-    if len(text) > MAX_LINE_CHARACTERS:
-        raise ConfigError(where(()), f"a row of {len(text)} characters, allowed: {MAX_LINE_CHARACTERS}")
-    try:
-        data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:
-        reason = (str(error).splitlines() or ["nested too deep"])[0]
-        raise ConfigError(where(()), f"not a row: {reason}") from None
-    return validate_data(Row, data, where)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
-    return found
+    return read_records(path, Row, "a row")
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write rows as JSON lines; the same rows give the same bytes."""
-    text = "".join(json.dumps(row.model_dump(mode="json"), separators=(",", ":")) + "\n" for row in rows)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(to_text(rows), encoding="utf-8")

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpu_kernels.catalog import launches
-from gpu_kernels.measuring.manifest import recorded_files
+from gpu_kernels.measuring.manifest import Recorded, recorded_files
 from gpu_kernels.measuring.rows import FOLDER, SUFFIX, Row, load_rows
 from sim.chip import accounting
 from sim.chip.run import ChipRun, run_launch
+from sim.commands.parallel import in_order
 from sim.commands.selection import machine
 from sim.errors import ConfigError, TcsimError, unknown
 from sim.isa.launch import KernelLaunch
+from sim.jsonl import read_records
 from sim.validation.comparison import UNLABELLED, Case, Comparison, CounterPair, Skipped, TimePair
+from sim.validation.prediction import Prediction, by_launch, launch_key
 
 COUNTERS = {  # as the simulator calls it -> as the row does
     "instructions": "instructions",
@@ -30,7 +29,6 @@ COUNTERS = {  # as the simulator calls it -> as the row does
     "global_store_sectors": "global_store_sectors",
 }
 DRAM = ("dram_read_bytes", "dram_write_bytes")
-SHORTEST_SHARE = 4  # chunks per worker
 
 Outcome = Comparison | Skipped
 Progress = Callable[[int, int, int], None]
@@ -44,6 +42,7 @@ class Task:
     source: str
     kind: str
     arch: str  # the machine to simulate it on
+    prediction: Prediction | None = None  # committed before the row was measured
 
     @property
     def case(self) -> Case:
@@ -59,12 +58,20 @@ def tasks(data: Path | None, arch: str) -> list[Task]:
     files = [folder] if folder.is_file() else sorted(folder.glob(f"*{SUFFIX}"))
     if not files:
         raise ConfigError(str(folder), f"no measurements (*{SUFFIX}) here")
-    kinds = recorded_files(folder if folder.is_dir() else folder.parent)
-    return [
-        Task(row, f"{file}:{number}", kinds[file.name].kind if file.name in kinds else UNLABELLED, arch)
-        for file in files
-        for number, row in enumerate(load_rows(file), 1)
-    ]
+    known = recorded_files(folder if folder.is_dir() else folder.parent)
+    return [task for file in files for task in _tasks_of(file, known.get(file.name), arch)]
+
+
+def _tasks_of(file: Path, recorded: Recorded | None, arch: str) -> Iterator[Task]:
+    kind = recorded.kind if recorded else UNLABELLED
+    foretold = _predictions(file.parent / recorded.predictions) if recorded and recorded.predictions else {}
+    for number, row in enumerate(load_rows(file), 1):
+        key = launch_key(row.program, row.options, row.grid, row.m, row.n, row.k)
+        yield Task(row, f"{file}:{number}", kind, arch, foretold.get(key))
+
+
+def _predictions(path: Path) -> Mapping[Hashable, Prediction]:
+    return by_launch(read_records(path, Prediction, "a prediction"))
 
 
 def recorded(gpu: str) -> Path:
@@ -82,7 +89,7 @@ def compare_all(
     order = sorted(range(len(work)), key=lambda i: _program(work[i]))  # what is executed once stays together
     found: dict[int, Outcome] = {}
     failed = 0
-    for index, outcome in zip(order, _outcomes([work[i] for i in order], workers), strict=True):
+    for index, outcome in zip(order, in_order(compare, [work[i] for i in order], workers), strict=True):
         found[index] = outcome
         failed += isinstance(outcome, Skipped) and not outcome.stale
         progress(len(found), len(work), failed)
@@ -92,26 +99,6 @@ def compare_all(
 def _program(task: Task) -> tuple[str, str, int, int, int]:
     row = task.row
     return row.scheme, row.tile, row.n, row.k, row.m
-
-
-def _outcomes(work: Sequence[Task], workers: int) -> Iterator[Outcome]:
-    if workers == 1 or len(work) <= SHORTEST_SHARE:
-        yield from map(compare, work)
-        return
-    chunk = math.ceil(len(work) / (SHORTEST_SHARE * workers))
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_ignore_interrupts)
-    try:
-        yield from pool.map(compare, work, chunksize=chunk)
-    except BrokenProcessPool:
-        raise TcsimError("a worker process was killed, or out of memory; try --workers 1") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the parent, which answers it in one line."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def compare(task: Task) -> Outcome:
@@ -143,6 +130,7 @@ def compare(task: Task) -> Outcome:
         time=time,
         counters=counters,
         missing=(*missing, *uncounted),
+        foretold=_foretold(row, task.prediction),
     )
 
 
@@ -175,6 +163,21 @@ def _time(
         predicted_us=run.time_us,
         predicted_mhz=run.clock_mhz,
     ), ()
+
+
+def _foretold(row: Row, prediction: Prediction | None) -> TimePair | None:
+    """Return the measured time beside what had been predicted of it."""
+    timing = row.timing
+    if prediction is None or timing is None or timing.clock_mhz is None:
+        return None
+    return TimePair(
+        measured_us=timing.median_us,
+        spread_us=timing.spread_us,
+        recorded_mhz=timing.clock_mhz,
+        recorded_clock_us=prediction.time_at(timing.clock_mhz),
+        predicted_us=prediction.time_us,
+        predicted_mhz=prediction.clock_mhz,
+    )
 
 
 def _counters(

@@ -98,6 +98,9 @@ def _tables(summary: Summary) -> Iterator[Table]:
     if summary.schemes:
         header = ("time", "scheme", "rows", "cases", "MAPE %", "max %", "bias %", "r of log")
         yield Table(header, tuple(_time_rows(summary)), right=(3, 4, 5, 6, 7))
+    if summary.foretold:
+        header = ("predicted before measuring", "scheme", "rows", "MAPE %", "max %", "bias %", "r of log")
+        yield Table(header, tuple(_foretold_rows(summary)), right=(2, 3, 4, 5, 6))
     if summary.counters:
         header = ("counter", "cases", "exact", "within 0.2 %", "beyond", "farthest %")
         yield Table(header, tuple(_counter_rows(summary)), right=(1, 2, 3, 4, 5))
@@ -119,6 +122,13 @@ def _time_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
                 names = VARIANT_WORDS[variant], scheme or "all", KIND_WORDS.get(kind, "all")
                 numbers = each.mape_pct, each.max_ape_pct
                 yield (*names, str(each.cases), *(f"{v:.1f}" for v in numbers), f"{each.bias_pct:+.1f}", r)
+
+
+def _foretold_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
+    for (scheme, variant), each in summary.foretold.items():
+        r = "" if each.pearson_r is None else f"{each.pearson_r:.4f}"
+        numbers = f"{each.mape_pct:.1f}", f"{each.max_ape_pct:.1f}", f"{each.bias_pct:+.1f}"
+        yield VARIANT_WORDS[variant], scheme or "all", str(each.cases), *numbers, r
 
 
 def _counter_rows(summary: Summary) -> Iterator[tuple[str, ...]]:

@@ -87,6 +87,7 @@ class Comparison:
     time: TimePair | None
     counters: Mapping[str, CounterPair]
     missing: tuple[str, ...] = ()
+    foretold: TimePair | None = None  # the time with the prediction that was committed before the measurement
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sim.validation.comparison import KINDS, VARIANTS, Comparison, Skipped
@@ -35,6 +35,8 @@ class Summary:
     counters: Mapping[str, CounterSummary]
     checks: tuple[Check, ...]
     problems: tuple[str, ...]  # each makes the validation fail
+    # (scheme, variant) of the predictions that were committed before their rows were measured; "" = all
+    foretold: Mapping[tuple[str, str], Accuracy] = field(default_factory=dict)
 
     @property
     def stale(self) -> int:
@@ -67,6 +69,11 @@ class Summary:
             "overall": self._json_of("", ""),
             "per_scheme": {scheme: self._json_of(scheme, "") for scheme in self.schemes},
             "per_kind": {kind: self._json_of("", kind) for kind in self.kinds},
+            "foretold": {
+                scheme or "overall": self._foretold_json(scheme)
+                for scheme, variant in self.foretold
+                if variant == VARIANTS[0]
+            },
             "counters": {name: asdict(each) for name, each in self.counters.items()},
             "checks": [asdict(c) | {"passed": c.passed, "reached": c.reached} for c in self.checks],
         }
@@ -77,6 +84,12 @@ class Summary:
             return {"cases": 0}
         return asdict(first) | {
             variant: asdict(each) for variant, each in zip(VARIANTS[1:], others, strict=True) if each
+        }
+
+    def _foretold_json(self, scheme: str) -> dict[str, Any]:
+        first, *others = (self.foretold[scheme, variant] for variant in VARIANTS)
+        return asdict(first) | {
+            variant: asdict(each) for variant, each in zip(VARIANTS[1:], others, strict=True)
         }
 
 
@@ -99,6 +112,7 @@ def summarize(
         counters=_counters(comparisons, tolerances),
         checks=checks,
         problems=tuple(_problems(comparisons, skipped, checks, tolerances if expected else None)),
+        foretold=_foretold(comparisons),
     )
 
 
@@ -115,6 +129,16 @@ def _accuracies(comparisons: Sequence[Comparison]) -> dict[tuple[str, str, str],
             for variant in VARIANTS if times else ():
                 found[scheme, kind, variant] = accuracy([time.pair(variant) for time in times])
     return found
+
+
+def _foretold(comparisons: Sequence[Comparison]) -> dict[tuple[str, str], Accuracy]:
+    pairs = [(each.case.scheme, each.foretold) for each in comparisons if each.foretold]
+    schemes = (*dict.fromkeys(scheme for scheme, _ in pairs), *([""] if pairs else []))
+    return {
+        (scheme, variant): accuracy([time.pair(variant) for name, time in pairs if scheme in ("", name)])
+        for scheme in schemes
+        for variant in VARIANTS
+    }
 
 
 def _counters(comparisons: Sequence[Comparison], tolerances: Tolerances) -> dict[str, CounterSummary]:

@@ -1,0 +1,70 @@
+"""Cases drawn by chance: shapes, options and tiles that nobody has chosen, for predictions committed beforehand."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from gpu_kernels import catalog
+from gpu_kernels.measuring.cases import Case, is_legal
+from sim.arch.spec import GpuSpec
+from workloads.schemes.base import OptionValue, Scheme, get_scheme
+
+PER_SCHEME = 72
+ATTEMPTS = 40  # per case: schemes that hold few shapes give fewer cases
+LARGEST_M = 4096
+SMALLEST_NK, LARGEST_NK = 768, 32768
+LARGEST_WEIGHTS = 2**27.5  # elements; they and the products below bound the float64 reference's time
+LARGEST_PRODUCT = 2**36.5
+LARGEST_COUNTED = 2**24.5  # elements: the profiled process draws its operands again, one case at a time
+MULTIPLES = (8, 64, 128, 256, 1024)  # of N and K, each as likely: awkward to round
+ROUND_SHARE = 0.5  # of the M that are powers of two
+
+
+def drawn_cases(seed: int, gpu: GpuSpec) -> tuple[Case, ...]:
+    """Return up to PER_SCHEME timed cases of every scheme, small ones counted; the same ones for the same seed."""
+    return tuple(case for scheme in catalog.available() for case in _of_scheme(scheme, seed, gpu))
+
+
+def _of_scheme(scheme: str, seed: int, gpu: GpuSpec) -> Iterator[Case]:
+    random = np.random.default_rng([seed, zlib.crc32(scheme.encode())])
+    seen: set[tuple[object, ...]] = set()
+    for _ in range(ATTEMPTS * PER_SCHEME):
+        case = _draw(get_scheme(scheme), random, gpu)
+        if case is None or (key := (case.weights, case.tile, case.m)) in seen:
+            continue
+        seen.add(key)
+        yield case
+        if len(seen) == PER_SCHEME:
+            return
+
+
+def _draw(scheme: Scheme, random: np.random.Generator, gpu: GpuSpec) -> Case | None:
+    """Draw one case; None if the scheme does not hold it."""
+    m, n, k = _tokens(random), _size(random), _size(random)
+    options: dict[str, OptionValue] = {
+        each.name: each.allowed[int(random.integers(len(each.allowed)))] for each in scheme.options
+    }
+    tiles = tuple(catalog.tiles(scheme.name))
+    case = Case(scheme.name, options, tiles[0], m, n, k, timed=True)
+    if n * k > LARGEST_WEIGHTS or m * n * k > LARGEST_PRODUCT or not is_legal(case, gpu):
+        return None
+    names = [each.label.split()[1] for each in catalog.launches(scheme.name, m, n, k, options, gpu)]
+    tile = names[int(random.integers(len(names)))]
+    return replace(case, tile=tile, counted=n * k <= LARGEST_COUNTED)
+
+
+def _tokens(random: np.random.Generator) -> int:
+    """Draw M, evenly over its logarithm."""
+    exponent = float(random.uniform(0, np.log2(LARGEST_M)))
+    return 2 ** round(exponent) if random.random() < ROUND_SHARE else round(2**exponent)
+
+
+def _size(random: np.random.Generator) -> int:
+    """Draw N or K, evenly over its logarithm, and round it to one of MULTIPLES."""
+    size = 2 ** float(random.uniform(np.log2(SMALLEST_NK), np.log2(LARGEST_NK)))
+    multiple = int(random.choice(MULTIPLES))
+    return max(1, round(size / multiple)) * multiple
