@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sim.errors import TcsimError
-from sim.isa.launch import Buffer, BufferRef, KernelLaunch
+from sim.isa.launch import Argument, Buffer, BufferRef, KernelLaunch, TensorMap
 
 POISON = 0xFF  # every float format reads bytes of ones as NaN
 ALL_SHARED = 100  # percent of the unified L1 that a kernel asks for as shared memory
@@ -38,10 +38,15 @@ def import_cupy() -> Any:
 
 def arguments(launch: KernelLaunch, pointers: Pointers) -> tuple[np.generic, ...]:
     """Return the kernel's arguments: addresses as 64-bit words, scalars as they are."""
-    return tuple(
-        np.uint64(pointers[each.name] + each.offset_bytes) if isinstance(each, BufferRef) else each
-        for each in launch.args
-    )
+    return tuple(_argument(each, pointers) for each in launch.args)
+
+
+def _argument(argument: Argument, pointers: Pointers) -> np.generic:
+    if isinstance(argument, TensorMap):
+        raise TcsimError("tensor maps cannot be passed to a GPU yet")
+    if isinstance(argument, BufferRef):
+        return np.uint64(pointers[argument.name] + argument.offset_bytes)
+    return argument
 
 
 class Device:

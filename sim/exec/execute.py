@@ -209,7 +209,8 @@ def _trace(launch: KernelLaunch, recorder: Recorder, folder: Folder) -> WarpTrac
     columns = [np.ascontiguousarray(rows[:, index]) for index in range(state.TRACE_COLUMNS)]
     pc, lanes, pattern, lines, sectors, misses, taken, buffer = columns
     patterns = recorder.patterns[: int(recorder.pattern_count[0])].copy()
+    none = np.zeros(len(pc), np.int32)
     return WarpTrace(
         launch.program, offset, pc, lanes, pattern, lines, sectors, misses, taken, buffer,
-        loops[np.argsort(loops[:, 0], kind="stable")], patterns,
+        none - 1, none, none, none, none, loops[np.argsort(loops[:, 0], kind="stable")], patterns, none[:0],
     )  # fmt: skip

@@ -117,6 +117,12 @@ class Reference:
             misses=_column([access.misses for access in accesses]),
             taken=_column([int(row.taken) for row in flat]),
             buffer=_column([access.buffer for access in accesses]),
+            mbarrier=_column([-1 for _ in flat]),
+            phase=_column([0 for _ in flat]),
+            phase_step=_column([0 for _ in flat]),
+            arrivals=_column([0 for _ in flat]),
+            tx=_column([0 for _ in flat]),
+            mbarriers=_column([]),
             loops=np.zeros((0, 3), np.int64),
             patterns=np.array(patterns, np.int32).reshape(-1, 34),
         )

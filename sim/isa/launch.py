@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sim.errors import ConfigError
 from sim.isa.program import Program
 
 Dim3 = tuple[int, int, int]
@@ -39,6 +41,64 @@ class BufferRef:
 
 
 @dataclass(frozen=True)
+class TensorMap:
+    """A ``__grid_constant__ const CUtensorMap`` argument (128 bytes, aligned to 64): a tensor that is read in boxes.
+
+    Dimensions stand innermost first, as the driver's ``cuTensorMapEncodeTiled`` takes them. What of a box lies outside
+    the tensor is filled with zeros. With ``swizzle_bytes`` of 32, 64 or 128 the copy engine exchanges the 16-byte
+    pieces of a row of so many bytes by the address bits from bit 7 on. A GPU gets the driver's encoding; the
+    simulator finds the map by the argument's address.
+    """
+
+    buffer: str
+    element_bytes: int  # 1, 2, 4 or 8
+    dims: tuple[int, ...]  # elements
+    strides_bytes: tuple[int, ...]  # of dims[1:]; the innermost one is dense
+    box: tuple[int, ...]  # elements per dimension
+    swizzle_bytes: int = 0
+    offset_bytes: int = 0  # of the tensor in its buffer
+
+    def __post_init__(self) -> None:
+        """Refuse what the driver would refuse."""
+        rank = len(self.dims)
+        _allow("dims", rank, 1 <= rank <= 5, "1 to 5 dimensions")
+        _allow(
+            "strides_bytes", self.strides_bytes, len(self.strides_bytes) == rank - 1, f"{rank - 1} strides"
+        )
+        _allow(
+            "box", self.box, len(self.box) == rank and all(1 <= n <= 256 for n in self.box), "1 to 256 each"
+        )
+        _allow("element_bytes", self.element_bytes, self.element_bytes in (1, 2, 4, 8), "1, 2, 4, 8")
+        aligned = all(stride % 16 == 0 for stride in (self.offset_bytes, *self.strides_bytes))
+        _allow(
+            "strides_bytes",
+            (self.offset_bytes, *self.strides_bytes),
+            aligned,
+            "multiples of 16, the offset too",
+        )
+        _allow("swizzle_bytes", self.swizzle_bytes, self.swizzle_bytes in (0, 32, 64, 128), "0, 32, 64, 128")
+        row = self.box[0] * self.element_bytes
+        _allow("box", f"rows of {row} bytes", row % 16 == 0, "rows of a multiple of 16 bytes")
+        fits = self.swizzle_bytes == 0 or row <= self.swizzle_bytes
+        _allow(
+            "box", f"rows of {row} bytes", fits, f"rows of at most the swizzle's {self.swizzle_bytes} bytes"
+        )
+
+    @property
+    def box_bytes(self) -> int:
+        """Bytes that one copy writes to shared memory and reports to its mbarrier."""
+        return math.prod(self.box) * self.element_bytes
+
+
+def _allow(key: str, got: object, holds: bool, allowed: str) -> None:
+    if not holds:
+        raise ConfigError("", f"tensor map: {key}: got {got}, allowed: {allowed}")
+
+
+Argument = BufferRef | TensorMap | np.int32 | np.uint32 | np.int64 | np.float32
+
+
+@dataclass(frozen=True)
 class CtaClass:
     """CTAs that do the same work: one of them is executed, ``count`` of them are timed.
 
@@ -60,7 +120,7 @@ class KernelLaunch:
     grid: Dim3
     block: Dim3
     dynamic_shared_bytes: int
-    args: tuple[BufferRef | np.int32 | np.uint32 | np.int64 | np.float32, ...]
+    args: tuple[Argument, ...]
     buffers: tuple[Buffer, ...]
     classes: tuple[CtaClass, ...]
     label: str = ""

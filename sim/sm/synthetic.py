@@ -37,6 +37,11 @@ class Instruction:
     misses: int = 4
     taken: bool = False
     lanes: int = LANES
+    mbarrier: int = -1
+    phase: int = 0
+    phase_step: int = 0
+    arrivals: int = 0
+    tx: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,11 @@ def strided(lanes: int, stride: int) -> tuple[int, ...]:
     return tuple(lane * stride for lane in range(lanes))
 
 
-def synthesize(warps: Sequence[Code], name: str = "synthetic") -> WarpTrace:
-    """Build the trace of a CTA from what each warp executes; every row is a static instruction of its own."""
+def synthesize(warps: Sequence[Code], name: str = "synthetic", mbarriers: Sequence[int] = ()) -> WarpTrace:
+    """Build the trace of a CTA from what each warp executes; every row is a static instruction of its own.
+
+    ``mbarriers`` are the arrivals that complete a phase of each mbarrier.
+    """
     rows: list[Instruction] = []
     offset, loops = [0], []
     for code in warps:
@@ -79,6 +87,12 @@ def synthesize(warps: Sequence[Code], name: str = "synthetic") -> WarpTrace:
         misses=_column([row.misses for row in rows]),
         taken=_column([row.taken for row in rows]),
         buffer=_column([-1 for _ in rows]),
+        mbarrier=_column([row.mbarrier for row in rows]),
+        phase=_column([row.phase for row in rows]),
+        phase_step=_column([row.phase_step for row in rows]),
+        arrivals=_column([row.arrivals for row in rows]),
+        tx=_column([row.tx for row in rows]),
+        mbarriers=_column(mbarriers),
         loops=np.array(loops, np.int64).reshape(-1, 3),
         patterns=patterns,
     )
