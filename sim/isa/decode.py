@@ -60,7 +60,8 @@ def decode_program(cubin: bytes, listing: Listing, source_name: str = "") -> Pro
 def build_program(image: KernelImage, listing: Listing, cubin: bytes = b"", source_name: str = "") -> Program:
     """Join a kernel's image and its listing to the columns of a Program."""
     rows = [_decode_row(listing, index, row, image.symbols) for index, row in enumerate(listing.rows)]
-    mma_names = tuple(sorted({row.form.mma for row in rows if row.form.mma}))
+    mma = [_mma_name(row) for row in rows]
+    mma_names = tuple(sorted({name for name in mma if name}))
     if len(image.code) < 16 * len(rows):
         raise TcsimError(
             f"{listing.kernel}: the listing has {len(rows)} instructions, the cubin {len(image.code) // 16}"
@@ -83,7 +84,7 @@ def build_program(image: KernelImage, listing: Listing, cubin: bytes = b"", sour
         operands=_operand_columns(rows),
         guard=_column([row.guard for row in rows]),
         unit=_column([int(row.form.unit) for row in rows]),
-        mma=_column([mma_names.index(row.form.mma) if row.form.mma else -1 for row in rows]),
+        mma=_column([mma_names.index(name) if name else -1 for name in mma]),
         mma_names=mma_names,
         argument=_column([_argument(row) for row in rows]),
         register_reads=np.array([_register_reads(row.slots) for row in rows], np.int16).reshape(-1, 3),
@@ -116,11 +117,17 @@ def _decode_row(
         ) from None
     if form.op in (Op.BRA, Op.CALL, Op.BSSY) and not 0 <= slots[-1].value < 16 * len(listing.rows):
         raise UnsupportedInstructionError(f"{place}: jumps out of the kernel")
-    if form.op == Op.BAR and (slots[0].kind != Kind.IMM or slots[1] is not ABSENT):
+    if form.op == Op.BAR and not _constant_barrier(slots):
         raise UnsupportedInstructionError(
-            f"{place}: only barriers of all threads with a constant number are supported"
+            f"{place}: only barriers of a constant number, of all threads or a constant number of warps, are supported"
         )
     return _Instruction(form, slots, guard, text, line)
+
+
+def _constant_barrier(slots: list[Operand]) -> bool:
+    number, threads = slots
+    whole = threads is ABSENT or (threads.kind == Kind.IMM and threads.value % 32 == 0)
+    return number.kind == Kind.IMM and number.value < 16 and whole
 
 
 def _address_of(text: str, form: Form, symbols: Mapping[str, int]) -> str:
@@ -156,12 +163,24 @@ def _operand_columns(rows: list[_Instruction]) -> np.ndarray[Any, np.dtype[np.in
     return columns
 
 
+def _mma_name(row: _Instruction) -> str:
+    """Return the name of a tensor operation; a warpgroup's says where A comes from."""
+    if row.form.unit != Unit.WGMMA:
+        return row.form.mma
+    return row.form.mma + (".rs" if row.slots[1].kind == Kind.REG else ".ss")
+
+
 def _argument(row: _Instruction) -> int:
-    if row.form.unit == Unit.COPY_WAIT:
-        return row.slots[0].value * 64 + row.slots[1].value
-    if row.form.unit == Unit.BARRIER:
-        return row.slots[0].value
-    return row.slots[0].value if row.form.op == Op.MARKER else 0
+    unit, slots = row.form.unit, row.slots
+    if unit == Unit.COPY_WAIT:
+        return slots[0].value * 64 + slots[1].value
+    if unit == Unit.BARRIER:
+        return slots[0].value + 16 * (slots[1].value // 32)
+    if unit in (Unit.SET_REGISTERS, Unit.WGMMA_WAIT):
+        return slots[-1].value
+    if unit == Unit.WGMMA:
+        return int(slots[5] is not ABSENT)
+    return slots[0].value if row.form.op == Op.MARKER else 0
 
 
 def _register_reads(slots: list[Operand]) -> list[int]:

@@ -4,8 +4,9 @@ Opcode patterns: ``{A,B}`` is one of, ``[.X]`` is optional. Signatures, one lett
 ``d`` destination register (general or uniform), ``D`` destination predicate, ``s`` integer source, ``f`` FP32 source,
 ``h`` packed-half source, ``p`` predicate source, ``i`` immediate, ``m`` shared address, ``g`` global address,
 ``S`` special register, ``c`` constant bank, ``B`` convergence barrier, ``t`` branch target, ``k`` dependence counter,
-``n`` the name PR, ``r`` a general register only. Meanings follow NVIDIA's own def/use sets (``nvdisasm -plr``) and
-were checked by execution.
+``n`` the name PR, ``r`` a general register only, ``e`` the descriptors of a wgmma, ``b`` its commit group, ``x`` a
+cache hint, ``u`` the address of a tensor map. Meanings follow NVIDIA's own def/use sets (``nvdisasm -plr``) and were
+checked by execution.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ _ATOMICS = {
     "ADD": o.ADD, "MIN": o.MIN, "MAX": o.MAX, "INC": o.INC, "EXCH": o.EXCH, "AND": o.AND_OP, "OR": o.OR_OP,
     "XOR": o.XOR_OP, "CAS": o.CAS, "CAST": o.TEST_AND_SET, "SUM": o.ADD,
 }  # fmt: skip
+
+# How many arrivals (A) and bytes (T) an mbarrier hears of: one, none, or what the register says
+_ARRIVALS = {"A1T0": 0, "ART0": o.COUNT_REGISTER, "A0TR": o.TX_REGISTER | o.NO_ARRIVAL}
 
 _INT_COMPARE = "{LT,LE,GT,GE,EQ,NE}"
 _FLOAT_COMPARE = "{LT,LE,GT,GE,EQ,NE,NUM,LTU,LEU,GTU,GEU,EQU,NEU}"
@@ -177,6 +181,7 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
     ("NANOSLEEP", Op.NOP, Unit.NONE, "s"),
     ("BRA", Op.BRA, Unit.BRANCH, "p?,t"),
     ("BRA.{DIV,CONV}", Op.BRA, Unit.BRANCH, "s,t"),
+    ("BRA.U.ANY", Op.BRA, Unit.BRANCH, "p?,t"),
     ("CALL.REL.NOINC", Op.CALL, Unit.BRANCH, "t"),
     ("RET.REL.NODEC", Op.RET, Unit.BRANCH, "r,t"),
     ("BMOV.32.CLEAR", Op.BMOV, Unit.BRANCH, "r,B"),
@@ -188,6 +193,22 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
     ("WARPSYNC[.ALL]", Op.WARPSYNC, Unit.BRANCH, "s?"),
     ("BAR.SYNC[.DEFER_BLOCKING]", Op.BAR, Unit.BARRIER, "s,s?"),
     ("PMTRIG", Op.MARKER, Unit.NONE, "i"),
+    ("ELECT", Op.ELECT, Unit.ALU, "D,d,p"),
+    ("USETMAXREG.DEALLOC.CTAPOOL", Op.SET_REGISTERS, Unit.SET_REGISTERS, "i"),
+    ("USETMAXREG.TRY_ALLOC.CTAPOOL", Op.SET_REGISTERS, Unit.SET_REGISTERS, "D,i"),
+    ("FENCE.VIEW.ASYNC[.S]", Op.NOP, Unit.PROXY_FENCE, ""),
+    ("WARPGROUP.ARRIVE", Op.NOP, Unit.WGMMA_ARRIVE, ""),
+    ("WARPGROUP.DEPBAR.LE", Op.NOP, Unit.WGMMA_WAIT, "b,i"),
+    ("SYNCS.EXCH.64", Op.MBARRIER_INIT, Unit.MBARRIER_INIT, "d,m,s"),
+    ("SYNCS.ARRIVE.TRANS64[.RED][.{A1T0,ART0,A0TR}]", Op.MBARRIER_ARRIVE, Unit.MBARRIER_ARRIVE, "d,m,s"),
+    ("SYNCS.PHASECHK.TRANS64.TRYWAIT", Op.MBARRIER_WAIT, Unit.MBARRIER_WAIT, "D,m,s"),
+    ("SYNCS.CCTL.IV", Op.NOP, Unit.NONE, "m"),
+    ("UTMALDG.{1,2,3,4,5}D", Op.TENSOR_LOAD, Unit.BULK_LOAD, "m,m,x?"),
+    ("UTMASTG.{1,2,3,4,5}D", Op.TENSOR_STORE, Unit.BULK_STORE, "m,m,x?"),
+    ("UBLKCP.S.G", Op.BULK_LOAD, Unit.BULK_LOAD, "m,m,s,x?"),
+    ("UBLKCP.G.S", Op.BULK_STORE, Unit.BULK_STORE, "m,m,s,x?"),
+    ("UTMACMDFLUSH", Op.NOP, Unit.BULK_COMMIT, ""),
+    ("UTMACCTL.PF", Op.NOP, Unit.NONE, "u"),
 )
 
 # Tensor operations: SASS opcode -> PTX shape and types (accumulator, input), the key of the machine's table
@@ -200,6 +221,14 @@ _MMA = {
     "IMMA.16832.S8.S8": ("m16n8k32.s32.s8", 2),
     "IMMA.16816.S8.S8": ("m16n8k16.s32.s8", 0),
 }
+
+# Those of a warpgroup: opcode pattern, types, k and the widths n that it has
+_WGMMA = (
+    ("HGMMA.64x{n}x16.F32", "f32.f16", 16, range(8, 257, 8)),
+    ("HGMMA.64x{n}x16.F16", "f16.f16", 16, range(8, 257, 8)),
+    ("HGMMA.64x{n}x16.F32.BF16", "f32.bf16", 16, range(8, 257, 8)),
+    ("IGMMA.64x{n}x32.S8.S8", "s32.s8", 32, (8, 16, 24, *range(32, 257, 16))),
+)
 
 
 def expand(pattern: str) -> list[str]:
@@ -250,6 +279,12 @@ def _special_modifiers(op: Op, tokens: list[str], opcode: str) -> int:
         return (o.FIRST_SIGNED if tokens[1] == "S8" else 0) | (o.SECOND_SIGNED if tokens[2] == "S8" else 0)
     if op == Op.LDC and "64" in tokens:
         return o.DOUBLE
+    if op in (Op.TENSOR_LOAD, Op.TENSOR_STORE):
+        return int(tokens[0][0])
+    if op == Op.MBARRIER_ARRIVE:
+        return _ARRIVALS.get(tokens[-1], o.TX_REGISTER)
+    if op == Op.BRA:
+        return o.ANY_LANE if "U" in tokens else 0
     if op == Op.S2R and opcode == "CS2R":
         return o.DOUBLE
     return 0
@@ -281,4 +316,19 @@ def forms() -> dict[str, Form]:
         op = Op.HMMA if opcode.startswith("HMMA") else Op.IMMA
         bf16 = o.BF16 if opcode.endswith("BF16") else 0
         table[opcode] = Form(op, Unit.TENSOR, modifiers | bf16, "r,r,r,r", mma)
+    return table | _wgmma_forms()
+
+
+def _wgmma_forms() -> dict[str, Form]:
+    """Return one form per width; A is a register or the first descriptor, which the decoder adds to the name."""
+    table = {}
+    for pattern, types, k, widths in _WGMMA:
+        op = Op.HGMMA if pattern.startswith("HGMMA") else Op.IGMMA
+        half = 1 if types == "f16.f16" else 0
+        bf16 = o.BF16 if types == "f32.bf16" else 0
+        for n in widths:
+            modifiers = half | bf16 | n // 8 << o.COLUMNS_SHIFT
+            table[pattern.format(n=n)] = Form(
+                op, Unit.WGMMA, modifiers, "r,r?,e,r,p?,b?", f"wgmma.m64n{n}k{k}.{types}"
+            )
     return table

@@ -58,6 +58,10 @@ class Op(IntEnum):
     FCHK = 48
     HMMA = 50
     IMMA = 51
+    HGMMA = 52
+    IGMMA = 53
+    TENSOR_STORE = 54
+    BULK_STORE = 55
     LDL = 57
     STL = 58
     ATOMS = 59
@@ -75,6 +79,12 @@ class Op(IntEnum):
     COPY_COMMIT = 71
     COPY_WAIT = 72
     MEMBAR = 73
+    SET_REGISTERS = 74
+    ELECT = 75
+    MBARRIER_INIT = 76
+    MBARRIER_ARRIVE = 77
+    TENSOR_LOAD = 78
+    BULK_LOAD = 79
     BRA = 80
     EXIT = 81
     BSSY = 82
@@ -82,6 +92,7 @@ class Op(IntEnum):
     BREAK = 84
     WARPSYNC = 85
     BAR = 86
+    MBARRIER_WAIT = 87  # control: a warp stays there until the phase is complete
     CALL = 88
     RET = 89
 
@@ -154,6 +165,13 @@ CONVERGED = 1 << 39  # BRA.CONV
 FIRST_SIGNED, SECOND_SIGNED = 1 << 40, 1 << 41  # IDP
 CLEAR = 1 << 42  # BMOV
 BYTE, SHORT = 1 << 43, 1 << 44  # I2F of the lowest 8 or 16 bits
+ANY_LANE = 1 << 45  # BRA.U.ANY: the whole group jumps if one of its lanes would
+# mbarriers: what an arrival takes from its register
+COUNT_REGISTER, TX_REGISTER, NO_ARRIVAL = 1 << 46, 1 << 47, 1 << 48
+RANK_MASK = 7  # of a tensor copy, bits 0-2
+# wgmma: n / 8 in bits 16-21
+COLUMNS_SHIFT = 16
+COLUMNS_MASK = 63 << COLUMNS_SHIFT
 
 SPECIAL_REGISTERS = {
     "SR_TID.X": 0,

@@ -20,6 +20,15 @@ _CONST = re.compile(r"c\[(0x[0-9a-f]+)\]\[(.+)\]")
 _FLOAT = re.compile(r"[+-]?(\d+(\.\d*)?(e[+-]?\d+)?|INF|QNAN)", re.IGNORECASE)
 _HEX = re.compile(r"-?0x[0-9a-f]+")
 _TERM = re.compile(r"([+-]{0,2})(0x[0-9a-f]+|U?RZ|U?R\d+)((?:\.[A-Z0-9]+)*)")
+# Operands that are a name with a number
+_NUMBERED = {
+    "B": (re.compile(r"B(\d|1[0-5])"), Kind.BARRIER, 0),
+    "k": (re.compile(r"SB(\d)"), Kind.IMM, 0),
+    "b": (re.compile(r"gsb(0)"), Kind.IMM, 0),
+    "e": (re.compile(r"gdesc\[UR(\d+)\]"), Kind.UREG, 0),
+    "u": (re.compile(r"\[UR(\d+)\]"), Kind.UREG, o.WIDE),
+    "x": (re.compile(r"desc\[UR(\d+)\]"), Kind.UREG, o.WIDE),
+}
 
 
 class OperandError(Exception):
@@ -210,12 +219,12 @@ def _match_other(letter: str, text: str) -> Slots | None:
         return constant_reference(text)
     if letter == "S" and text in o.SPECIAL_REGISTERS:
         return [Operand(Kind.SREG, o.SPECIAL_REGISTERS[text], 0)]
-    if letter == "B" and re.fullmatch(r"B(\d|1[0-5])", text):
-        return [Operand(Kind.BARRIER, int(text[1:]), 0)]
     if letter == "t" and _HEX.fullmatch(text):
         return [Operand(Kind.IMM, int(text, 16), 0)]
-    if letter == "k" and re.fullmatch(r"SB\d", text):
-        return [Operand(Kind.IMM, int(text[2:]), 0)]
     if letter == "n" and text == "PR":
         return [Operand(Kind.NONE, 0, 0)]
+    if letter in _NUMBERED:
+        pattern, kind, flags = _NUMBERED[letter]
+        if found := pattern.fullmatch(text):
+            return [Operand(kind, int(found[1]), flags)]
     raise OperandError(text)

@@ -25,7 +25,15 @@ _STORES = {Op.STS, Op.STG, Op.STL, Op.STSM, Op.RED}
 _ADDRESS_AT = {
     Op.LDS: 1, Op.LDG: 1, Op.LDL: 1, Op.LDSM: 1, Op.ATOMS: 1, Op.ATOMG: 2,
     Op.STS: 0, Op.STG: 0, Op.STL: 0, Op.STSM: 0, Op.RED: 0, Op.LDGSTS: 0, Op.LDC: 1,
+    Op.MBARRIER_INIT: 1, Op.MBARRIER_ARRIVE: 1, Op.MBARRIER_WAIT: 1,
 }  # fmt: skip
+_BULK = {
+    Op.TENSOR_LOAD,
+    Op.TENSOR_STORE,
+    Op.BULK_LOAD,
+    Op.BULK_STORE,
+}  # two addresses of consecutive registers
+_WGMMA = {Op.HGMMA, Op.IGMMA}
 _PREDICATE_FIRST = {Op.ISETP, Op.FSETP, Op.HSETP2, Op.PLOP3}  # two predicates, then sources
 _RESULT_IN_1 = {Op.LOP3, Op.SHFL, Op.ATOMG}  # a predicate in slot 0
 
@@ -70,7 +78,7 @@ def _run(kind: Kind, first: int, width: int) -> set[Register]:
 
 
 def _result_slots(operation: Op) -> set[int]:
-    if operation in _PREDICATE_FIRST | _RESULT_IN_1 | {Op.VOTE}:
+    if operation in _PREDICATE_FIRST | _RESULT_IN_1 | {Op.VOTE, Op.ELECT}:
         return {0, 1}
     if operation == Op.IADD3:
         return {0, 1, 2}
@@ -78,7 +86,16 @@ def _result_slots(operation: Op) -> set[int]:
         return {0, 1}
     if operation == Op.P2R:
         return {1}
-    if operation in _STORES | {Op.R2P, Op.LDGSTS, Op.BRA, Op.RET, Op.BREAK, Op.WARPSYNC, Op.BAR}:
+    if operation in _STORES | _BULK | {
+        Op.NOP,
+        Op.R2P,
+        Op.LDGSTS,
+        Op.BRA,
+        Op.RET,
+        Op.BREAK,
+        Op.WARPSYNC,
+        Op.BAR,
+    }:
         return set()
     return {0}
 
@@ -90,6 +107,8 @@ def _result_width(operation: Op, modifiers: int, kind: Kind) -> int:
         return 2 if modifiers & 1 else 4
     if operation == Op.IMMA:
         return 4
+    if operation in _WGMMA:
+        return _wgmma_accumulators(modifiers)
     if operation == Op.IMAD:
         return 2 if modifiers & o.WIDE_RESULT else 1
     if operation in (Op.LDC, Op.S2R):
@@ -103,9 +122,33 @@ def _access_width(modifiers: int) -> int:
     return matrices or max(1, (1 << ((modifiers & o.SIZE_MASK) >> o.SIZE_SHIFT)) // 4)
 
 
+def _wgmma_accumulators(modifiers: int) -> int:
+    """Return the registers that hold a thread's part of 64 x n results: n / 2 words, or n / 4 of two halves."""
+    columns = (modifiers & o.COLUMNS_MASK) >> o.COLUMNS_SHIFT
+    return columns * (2 if modifiers & 1 else 4)
+
+
+def _bulk_width(operation: Op, modifiers: int, index: int) -> int:
+    """Return the uniform registers of a bulk copy's operands: first address, second address, size."""
+    coordinates = modifiers & o.RANK_MASK
+    widths = {
+        Op.TENSOR_LOAD: {1: 2 + coordinates, 4: 2},  # shared address, mbarrier, coordinates; tensor map
+        Op.TENSOR_STORE: {1: 1 + coordinates, 4: 2},
+        Op.BULK_LOAD: {1: 2, 4: 2},  # shared address, mbarrier; global address
+        Op.BULK_STORE: {1: 2},  # global address; shared address
+    }
+    return widths[operation].get(index, 1)
+
+
 def _source_width(operation: Op, modifiers: int, index: int, kind: Kind, flags: int) -> int:
     if kind in (Kind.PRED, Kind.UPRED):
         return 1
+    if operation in _WGMMA:
+        return {1: 4, 2: 4, 3: _wgmma_accumulators(modifiers)}[index]
+    if operation in _BULK and not flags & o.WIDE:
+        return _bulk_width(operation, modifiers, index)
+    if operation == Op.MBARRIER_INIT and index == 4:
+        return 2
     if flags & o.WIDE or operation == Op.RET:
         return 2
     steps = 1 + (modifiers >> 1 & 1)

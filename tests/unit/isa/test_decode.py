@@ -151,10 +151,36 @@ def test_opcode_patterns() -> None:
     assert all(re.fullmatch(r"[A-Z0-9]+(\.[A-Za-z0-9_]+)*", opcode) for opcode in forms())
 
 
+@pytest.mark.parametrize(
+    ("line", "unit", "argument"),
+    [
+        ("BAR.SYNC.DEFER_BLOCKING 0x3", Unit.BARRIER, 3),
+        ("BAR.SYNC.DEFER_BLOCKING 0x1, 0x80", Unit.BARRIER, 1 + 16 * 4),
+        ("HGMMA.64x64x16.F32 R24, gdesc[UR8], R24, !UPT", Unit.WGMMA, 0),
+        ("HGMMA.64x64x16.F32 R24, R4, gdesc[UR8], R24, gsb0", Unit.WGMMA, 1),
+        ("WARPGROUP.DEPBAR.LE gsb0, 0x2", Unit.WGMMA_WAIT, 2),
+        ("USETMAXREG.DEALLOC.CTAPOOL 0x28", Unit.SET_REGISTERS, 40),
+        ("USETMAXREG.TRY_ALLOC.CTAPOOL UP0, 0xe8", Unit.SET_REGISTERS, 232),
+    ],
+)
+def test_arguments_of_synchronization(line: str, unit: Unit, argument: int) -> None:
+    """What an engine must know beyond the unit stands in one number."""
+    program = assemble([line])
+    assert (program.unit[0], program.argument[0]) == (unit, argument)
+
+
+def test_the_name_of_a_wgmma_says_where_a_is() -> None:
+    lines = [
+        "HGMMA.64x128x16.F32.BF16 R24, gdesc[UR8], R24",
+        "IGMMA.64x64x32.S8.S8 R24, R4, gdesc[UR8], R24, UP0, gsb0",
+    ]
+    assert assemble(lines).mma_names == ("wgmma.m64n128k16.f32.bf16.ss", "wgmma.m64n64k32.s32.s8.rs")
+
+
 # Modifiers that change timing or spelling, not results; of IMAD the names of its simple uses
 HINTS = frozenset(
     """EF EL LTC64B LTC128B LTC256B CONSTANT NTZ MMA RELIABLE RECONVERGENT DEFER_BLOCKING STRONG GPU SM CTA SYS
-    RN F16 F32 PACK_AB S32 LUT M88 16 32 E SC ALL IVALL REL NOINC NODEC SPIN""".split()  # noqa: SIM905
+    RN F16 F32 PACK_AB S32 LUT M88 16 32 E SC ALL IVALL REL NOINC NODEC SPIN S RED""".split()  # noqa: SIM905
 )
 IMAD_USES = {"MOV", "SHL", "IADD", "U32"}
 
@@ -164,7 +190,7 @@ def test_no_modifier_is_ignored_but_hints() -> None:
     seen: dict[tuple[object, ...], set[str]] = {}
     for opcode, form in forms().items():
         tokens = set(opcode.split(".")[1:]) - HINTS - (IMAD_USES if form.op == Op.IMAD else set())
-        first = seen.setdefault((form.op, form.modifiers, form.signature), tokens)
+        first = seen.setdefault((form.op, form.unit, form.modifiers, form.signature), tokens)
         assert first == tokens, f"{opcode} decodes like one with {first}"
 
 
@@ -181,7 +207,11 @@ def test_no_modifier_is_ignored_but_hints() -> None:
         ("S2R R1, SR_NOSUCH", "SR_NOSUCH"),
         ("LDS R1, [R2*4]", "[R2*4]"),
         ("LDG.E R1, desc[UR4][R2.U32+UR6]", "R2.U32"),
-        ("BAR.SYNC.DEFER_BLOCKING 0x1, 0x40", "barriers of all threads"),
+        ("BAR.SYNC.DEFER_BLOCKING 0x1, R3", "constant number of warps"),
+        ("BAR.SYNC.DEFER_BLOCKING R3, 0x40", "constant number"),
+        ("SYNCS.PHASECHK.TRANS64 P0, [R3], R2", "SYNCS.PHASECHK.TRANS64"),
+        ("HGMMA.64x64x16.F32 R24, gdesc[UR4].tnspB, R24, gsb0", "gdesc[UR4].tnspB"),
+        ("HGMMA.64x60x16.F32 R24, gdesc[UR4], R24, gsb0", "HGMMA.64x60x16.F32"),
         ("@Q0 MOV R1, R2", "@Q0"),
         ("MOV R256, R2", "R256"),
         ("ISETP.LT.AND P7, PT, R1, R2, PT", "P7"),

@@ -34,7 +34,7 @@ def test_a_box_knows_its_bytes() -> None:
     ("change", "message"),
     [
         ({"box": (64, 257)}, "box: got (64, 257), allowed: 1 to 256 each"),
-        ({"box": (128, 64)}, "box: got rows of 256 bytes, allowed: rows of at most the swizzle's 128 bytes"),
+        ({"box": (128, 64)}, "box: got rows of 256 bytes, allowed: rows of the swizzle's 128 bytes"),
         ({"strides_bytes": (250,)}, "strides_bytes: got (0, 250), allowed: multiples of 16"),
         ({"swizzle_bytes": 16}, "swizzle_bytes: got 16, allowed: 0, 32, 64, 128"),
     ],
