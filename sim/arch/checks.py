@@ -18,6 +18,7 @@ def findings(gpu: GpuSpec) -> Iterator[Finding]:
     yield from _sm(gpu.sm)
     yield from _shared_memory(gpu.sm.shared_memory)
     yield from _tensor(gpu.sm.tensor, gpu.sm.sub_cores)
+    yield from _energy(gpu)
     yield from _caches(gpu)
     yield from _dram(gpu.dram)
 
@@ -66,6 +67,12 @@ def _tensor(tensor: TensorCore, sub_cores: int) -> Iterator[Finding]:
             limit = f"sm.tensor.peak_ops_per_cycle.{input_type} = {peak}"
             got = f"{op.interval_cycles:g}, with sm.sub_cores = {sub_cores} {rate:.0f} operations per cycle"
             yield path, f"got {got}, allowed: at most {limit}"
+
+
+def _energy(gpu: GpuSpec) -> Iterator[Finding]:
+    for input_type in gpu.sm.tensor.peak_ops_per_cycle:
+        if input_type not in gpu.energy.tensor_pj_per_op:
+            yield ("energy", "tensor_pj_per_op"), f"has no {input_type}, sm.tensor.peak_ops_per_cycle has"
 
 
 def _caches(gpu: GpuSpec) -> Iterator[Finding]:

@@ -192,7 +192,7 @@ class Energy(Strict):
     """Energy per action."""
 
     instruction_pj: Picojoules  # fetch, decode, operands of one warp instruction
-    tensor_pj_per_op: Picojoules  # one multiply or add of an FP16 MMA
+    tensor_pj_per_op: dict[InputType, Picojoules]  # one multiply or add of an MMA, by its operands
     shared_wavefront_pj: Picojoules
     l2_pj_per_bit: Picojoules
     dram_pj_per_bit: Picojoules

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sim.arch.checks import mma_ops
 from sim.arch.spec import GpuSpec
-from sim.chip.run import ChipRun, TracedClass, mma_counts
+from sim.chip.run import ChipRun, TracedClass, input_type, mma_counts
 from sim.isa.trace import WarpTrace
 from sim.isa.units import Unit
 from sim.results import STALLS, SharedAccess
@@ -110,15 +110,14 @@ def tensor_cycles(run: ChipRun, gpu: GpuSpec) -> float:
     return total / (gpu.sm.count * gpu.sm.sub_cores)
 
 
-def tensor_ops(run: ChipRun) -> float:
-    """Return the multiplies and adds the tensor cores did, padding included."""
-    return float(
-        sum(
-            traced.cta_class.count * count * mma_ops(name)
-            for traced in run.classes
-            for name, count in mma_counts(traced.trace).items()
-        )
-    )
+def tensor_ops(run: ChipRun) -> dict[str, float]:
+    """Return the multiplies and adds the tensor cores did by type of their operands, padding included."""
+    totals: dict[str, float] = {}
+    for traced in run.classes:
+        for name, count in mma_counts(traced.trace).items():
+            ops = traced.cta_class.count * count * mma_ops(name)
+            totals[input_type(name)] = totals.get(input_type(name), 0.0) + ops
+    return totals
 
 
 def breakdown_us(run: ChipRun, use: Usage) -> dict[str, float]:

@@ -99,3 +99,13 @@ def test_an_operation_needs_a_peak_of_its_input_type(tmp_path: Path) -> None:
     path.write_text(f"extends: h200\ntitle: T\nsm: {{tensor: {{mma: {{m16n8k64.s32.s4: {{{op}}}}}}}}}\n")
     with pytest.raises(ConfigError, match=r"sm\.tensor\.peak_ops_per_cycle has no s4"):
         load_gpu(str(path))
+
+
+def test_every_type_of_operand_needs_an_energy(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "extends: h200\ntitle: T\n"
+        "sm: {tensor: {peak_ops_per_cycle: {s4: {value: 16384, source: 'assumed: x'}}}}\n"
+    )
+    with pytest.raises(ConfigError, match=r"energy\.tensor_pj_per_op: has no s4"):
+        load_gpu(str(path))

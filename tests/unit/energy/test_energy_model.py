@@ -14,7 +14,8 @@ H200 = load_gpu(
         f"energy.{key}={value}"
         for key, value in {
             "instruction_pj": 10,
-            "tensor_pj_per_op": 0.5,
+            "tensor_pj_per_op.f16": 0.5,
+            "tensor_pj_per_op.s8": 0.25,
             "shared_wavefront_pj": 100,
             "l2_pj_per_bit": 1,
             "dram_pj_per_bit": 4,
@@ -37,16 +38,16 @@ NOTHING = dict.fromkeys(COUNTERS, 0.0)
     ],
 )
 def test_each_action_has_its_price(counter: str, name: str, picojoules: float) -> None:
-    energy = energy_uj({**NOTHING, counter: 1e6}, 0, 0, H200)
+    energy = energy_uj({**NOTHING, counter: 1e6}, {}, 0, H200)
     assert energy[name] == pytest.approx(picojoules)
     assert sum(energy.values()) == energy[name]
 
 
 def test_tensor_operations_and_idle_power() -> None:
-    energy = energy_uj(NOTHING, 2e6, 3, H200)
+    energy = energy_uj(NOTHING, {"f16": 1e6, "s8": 2e6}, 3, H200)
     assert energy == {**dict.fromkeys(energy, 0.0), "tensor": 1.0, "idle": 150.0}
 
 
 def test_a_missing_counter_is_not_taken_for_zero() -> None:
     with pytest.raises(KeyError):
-        energy_uj({"instructions": 1}, 0, 0, H200)
+        energy_uj({"instructions": 1}, {}, 0, H200)

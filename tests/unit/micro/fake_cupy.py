@@ -86,12 +86,19 @@ class Stream:
 
     def __init__(self, non_blocking: bool = False) -> None:
         self._begun = 0.0
+        self._asked = 0
 
     def __enter__(self) -> Stream:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    @property
+    def done(self) -> bool:
+        """Say that the work is done at every eighth question."""
+        self._asked += 1
+        return self._asked % 8 == 0
 
     def synchronize(self) -> None:
         pass

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gpu_kernels.measuring.device import Device
+from gpu_kernels.micro import energy
 from gpu_kernels.micro.benchmark import Row, Table, launches
 from gpu_kernels.micro.collect import UNWRITTEN, collect, durations, read_folder, read_rows, write_rows
 from gpu_kernels.micro.latency import two_clusters
@@ -28,8 +29,21 @@ def _fake_cupy() -> Any:
 fake_cupy = _fake_cupy()
 
 
+class Board:
+    """An energy counter that rises by a joule a reading."""
+
+    def __init__(self) -> None:
+        self._readings = 0
+
+    def joules(self) -> float:
+        self._readings += 1
+        return float(self._readings)
+
+
 @pytest.mark.parametrize("name", sorted(benchmarks()))
-def test_every_benchmark_runs(name: str) -> None:
+def test_every_benchmark_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "BoardEnergy", Board)
+    monkeypatch.setattr(energy, "SETTLE_S", 0.0)
     rows, about = collect([name], Device(fake_cupy))
     assert about["gpu"] == "NVIDIA H200"
     assert about["clock_mhz"] == fake_cupy.CLOCK_MHZ
@@ -82,3 +96,27 @@ def test_clusters_of_near_and_far_lines() -> None:
     assert near == pytest.approx(260, abs=3)
     assert far == pytest.approx(410, abs=4)
     assert share == pytest.approx(0.25, abs=0.01)
+
+
+def test_power_is_energy_over_the_time_between_changes_of_the_counter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The counter stands still for ten polls of 1 ms each and then rises by 3 J: 300 W, whatever the ends."""
+    polls = iter(range(10_000))
+    now = [0.0]
+    monkeypatch.setattr(energy.time, "monotonic", lambda: now[0])
+
+    def joules() -> float:
+        poll = next(polls)
+        now[0] = poll * 1e-3
+        return 3.0 * (poll // 10)
+
+    monkeypatch.setattr(energy, "SETTLE_S", 0.1)
+    assert energy.power_w(joules, lambda: now[0] < 0.755) == pytest.approx(300.0, rel=0.02)
+
+
+def test_a_counter_that_stands_still_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "SETTLE_S", 0.0)
+    left = iter([True] * 20 + [False])
+    with pytest.raises(TcsimError, match="changed 1 times, allowed: 5 or more"):
+        energy.power_w(lambda: 5.0, lambda: next(left))
