@@ -14,7 +14,7 @@ from gpu_kernels.matmul.tiling import Tile
 from gpu_kernels.programs.store import FOLDER, MANIFEST, read_manifest, stem, write_program
 from sim.errors import TcsimError
 
-TARGETS = ("sm_90a",)
+TARGETS = ("sm_80", "sm_90a")  # sm_80 runs on 8.6 and 8.9 too; a scheme's launch.py may name its own TARGETS
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,9 @@ class Recipe:
 def recipes() -> Iterator[Recipe]:
     """Go through every tile of every scheme and target."""
     for scheme in catalog.available():
+        targets: tuple[str, ...] = getattr(catalog.module(scheme), "TARGETS", TARGETS)
         for tile in catalog.tiles(scheme).values():
-            for target in TARGETS:
+            for target in targets:
                 yield Recipe(scheme, tile, target)
 
 

@@ -12,6 +12,7 @@ import pytest
 from gpu_kernels import catalog
 from gpu_kernels.matmul import common
 from gpu_kernels.matmul.tiling import BLOCK_K, Tile
+from gpu_kernels.programs.build import TARGETS
 from sim.arch.load import load_gpu
 from sim.exec.execute import execute
 from sim.isa.launch import Buffer, CtaClass, KernelLaunch
@@ -53,6 +54,7 @@ def multiply(
     monkeypatch: pytest.MonkeyPatch,
     group: int = -1,
     order: Sequence[int] | None = None,
+    arch: str = "h200",
 ) -> npt.NDArray[np.float16]:
     """Run one matmul, compare it with the scheme's reference, return it."""
     monkeypatch.setattr(common, "choose_splits", lambda *_: splits)
@@ -62,7 +64,7 @@ def multiply(
     operands = chosen.quantize(rng.standard_normal((n, k)).astype(np.float32), options)
     x = rng.standard_normal((m, k)).astype(np.float16)
     arrays = {"activations": x, **chosen.pack(operands)}
-    (launch,) = catalog.launches(scheme, m, n, k, options, load_gpu("h200"), tile, arrays)
+    (launch,) = catalog.launches(scheme, m, n, k, options, load_gpu(arch), tile, arrays)
     memory = run_grid(launch, order)
     assert not memory["counters"].any(), "the last arriver resets the counters for the next launch"
     y = memory["output"].view(np.float16).reshape(m, n)
@@ -105,6 +107,23 @@ def test_splits_of_unequal_length_do_not_depend_on_the_order(
 def test_more_slices_than_one_batch_of_partial_sums(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tile, chosen = next(iter(catalog.tiles(scheme).items()))
     multiply(scheme, tile, 1, chosen.outputs, BLOCK_K * chosen.blocks * 9, 9, monkeypatch)
+
+
+OLDER = [
+    (scheme, next(iter(catalog.tiles(scheme))))
+    for scheme in catalog.available()
+    if "sm_80" in getattr(catalog.module(scheme), "TARGETS", TARGETS)
+]
+
+
+@pytest.mark.parametrize(("scheme", "tile"), OLDER)
+def test_binaries_of_older_gpus_compute_the_same(
+    scheme: str, tile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, multiple_n, _ = _sizes(scheme, tile)
+    m, n, k = chosen.tokens + 1, chosen.outputs + multiple_n, BLOCK_K * chosen.blocks * 3
+    ours = multiply(scheme, tile, m, n, k, 2, monkeypatch, arch="a100-sxm-80gb")
+    assert np.array_equal(ours, multiply(scheme, tile, m, n, k, 2, monkeypatch))
 
 
 @pytest.mark.parametrize("group", [64, 128, 256, -1])
