@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
+from reports.markdown import table
 from sim.validation.comparison import VARIANTS, Comparison, TimePair
 from sim.validation.statistics import Accuracy, accuracy
 from sim.validation.summary import NOISE_PCT, Summary
@@ -40,12 +41,6 @@ def with_blocks(text: str, found: dict[str, str]) -> str:
     return text
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """Return a Markdown table; all but the first ``left`` columns are numbers."""
-    rule = ["---"] * left + ["---:"] * (len(header) - left)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
-
-
 HEADER = ("kernels", "rows", "MAPE", "max", "bias", "r", "MAPE in cycles", "MAPE, clock predicted")
 
 
@@ -56,7 +51,7 @@ def foretold(summary: Summary) -> str:
         (_kernel(scheme), *_cells([summary.foretold[scheme, variant] for variant in VARIANTS]))
         for scheme in schemes
     ]
-    return _table(HEADER, rows) if rows else "No recorded row has one."
+    return table(HEADER, rows) if rows else "No recorded row has one."
 
 
 def times(summary: Summary) -> str:
@@ -69,7 +64,7 @@ def times(summary: Summary) -> str:
             if (scheme, kind, VARIANTS[0]) in summary.accuracy
         ]
         if rows:
-            parts.append(f"{KIND_WORDS[kind]}:\n\n{_table(HEADER, rows)}")
+            parts.append(f"{KIND_WORDS[kind]}:\n\n{table(HEADER, rows)}")
     return "\n\n".join(parts)
 
 
@@ -96,7 +91,7 @@ def counters(summary: Summary) -> str:
         )
         for name, each in summary.counters.items()
     ]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def checks(summary: Summary) -> str:
@@ -110,7 +105,7 @@ def checks(summary: Summary) -> str:
         )
         for each in summary.checks
     ]
-    return _table(("what", "goal", "now", "goal is", "tolerance"), rows, left=2)
+    return table(("what", "goal", "now", "goal is", "tolerance"), rows, left=2)
 
 
 def tiles(summary: Summary) -> str:
@@ -123,7 +118,7 @@ def tiles(summary: Summary) -> str:
             ordered, key=lambda pair: (pair[0].case.scheme, pair[0].case.tile)
         )
     ]
-    return _table(("tile", "rows", "bias", "MAPE", "least", "most"), rows)
+    return table(("tile", "rows", "bias", "MAPE", "least", "most"), rows)
 
 
 def _tile_key(comparison: Comparison) -> tuple[str, list[int], str]:

@@ -7,15 +7,23 @@ import io
 import tempfile
 from pathlib import Path
 
+from gpu_kernels.measuring.rows import FOLDER
+from gpu_kernels.micro.collect import read_folder
 from reports.accuracy import blocks, with_blocks
+from reports.kernel_speed import Speed, speed_table
+from reports.microbenchmarks import Reading, micro_csv, micro_table
 from reports.validation import COLUMNS, collect, csv_rows, render
+from sim.arch.load import load_gpu
+from sim.commands.calibrate import TOLERANCE, comparisons
 from sim.dse.files import write_whole
 from sim.errors import ConfigError
 from sim.validation.summary import Summary
+from workloads.schemes.base import get_scheme
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/accuracy.md")
-ROWS, FIGURE = "docs/accuracy.csv", "docs/img/validation.png"
+PAGES = ("README.md", "docs/accuracy.md", "docs/kernels.md", "docs/microbenchmarks.md")
+ROWS, READINGS, FIGURE = "docs/accuracy.csv", "docs/microbenchmarks.csv", "docs/img/validation.png"
+GPU = "h200"  # whose microbenchmarks are shown
 
 
 def write(summary: Summary) -> list[Path]:
@@ -39,9 +47,42 @@ def write(summary: Summary) -> list[Path]:
 
 def generated(summary: Summary) -> dict[str, str]:
     """Return the texts of the files that hold generated parts, by path in the checkout."""
-    found = blocks(summary)
+    readings = _readings()
+    found = blocks(summary) | {
+        "speed": speed_table(_speeds(summary)),
+        "micro": micro_table(readings, 100 * TOLERANCE),
+    }
     pages = {name: with_blocks((ROOT / name).read_text(encoding="utf-8"), found) for name in PAGES}
-    return {**pages, ROWS: _csv(summary)}
+    return {**pages, ROWS: _csv(summary), READINGS: micro_csv(readings)}
+
+
+def _speeds(summary: Summary) -> list[Speed]:
+    """Return the timed rows that were compared: those of today's kernels."""
+    found = []
+    for each in summary.comparisons:
+        if each.time is None:
+            continue
+        case = each.case
+        found.append(
+            Speed(
+                scheme=case.scheme,
+                options=" ".join(f"{name}={value}" for name, value in case.options.items()),
+                tile=case.tile,
+                m=case.m,
+                n=case.n,
+                k=case.k,
+                time_us=each.time.measured_us,
+                cublas_us=each.cublas_us,
+                bytes=get_scheme(case.scheme).compulsory_bytes(case.m, case.n, case.k, case.options),
+            )
+        )
+    return found
+
+
+def _readings() -> list[Reading]:
+    rows, _ = read_folder(FOLDER / GPU / "micro")
+    compared = comparisons(rows, load_gpu(GPU))
+    return [Reading(each.benchmark, each.point, each.measured, each.simulated) for each in compared]
 
 
 def _csv(summary: Summary) -> str:

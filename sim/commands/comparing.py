@@ -130,6 +130,7 @@ def compare(task: Task) -> Outcome:
         time=time,
         counters=counters,
         missing=(*missing, *uncounted),
+        cublas_us=row.timing.cublas_us if row.timing else None,
         foretold=_foretold(row, task.prediction),
     )
 

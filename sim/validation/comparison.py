@@ -87,6 +87,7 @@ class Comparison:
     time: TimePair | None
     counters: Mapping[str, CounterPair]
     missing: tuple[str, ...] = ()
+    cublas_us: float | None = None  # of cuBLAS on FP16 operands, measured beside it
     foretold: TimePair | None = None  # the time with the prediction that was committed before the measurement
 
 

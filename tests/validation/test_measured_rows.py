@@ -181,7 +181,7 @@ def test_the_documents_hold_what_the_simulator_says_of_the_sample() -> None:
 
 def test_readme_and_the_accuracy_page_show_the_same_table() -> None:
     pattern = re.compile(re.escape(MARK.format("times")) + "(.*?)" + re.escape(END), re.DOTALL)
-    tables = [pattern.findall((ROOT / name).read_text(encoding="utf-8")) for name in PAGES]
+    tables = [pattern.findall((ROOT / name).read_text(encoding="utf-8")) for name in PAGES[:2]]
     assert len(tables[0]) == 1 and tables[0] == tables[1], RENEW
 
 
