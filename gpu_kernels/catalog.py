@@ -15,6 +15,7 @@ from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError, unknown
 from sim.isa.launch import KernelLaunch
 from sim.isa.program import Program
+from workloads.schemes.base import get_scheme
 
 FOLDER = Path(__file__).parent / "matmul"
 
@@ -50,20 +51,40 @@ def launches(
 ) -> tuple[KernelLaunch, ...]:
     """Return one launch per tile worth trying, or the one of ``tile``.
 
-    Tiles that cannot run on ``gpu`` are passed over, unless ``tile`` asks for one: that is an error.
+    Tiles that cannot run on ``gpu`` or were compiled for other options are passed over, unless ``tile`` asks for
+    one: that is an error.
     """
     launch = module(scheme).launch
-    names = (tile,) if tile is not None else _names(scheme, m, n, gpu)
+    names = _names(scheme, m, n, options, gpu) if tile is None else (_checked(scheme, tile, options),)
     found = (launch(m, n, k, options, name, gpu, operands) for name in names)
     return tuple(with_source(each) for each in found)
 
 
-def _names(scheme: str, m: int, n: int, gpu: GpuSpec) -> tuple[str, ...]:
+def matches(scheme: str, tile: Tile, options: Options) -> bool:
+    """Tell whether a tile was compiled for these options; those not given have their defaults."""
+    complete = {**get_scheme(scheme).check_options(), **options}
+    return all(complete[name] == value for name, value in tile.options.items())
+
+
+def _checked(scheme: str, tile: str, options: Options) -> str:
+    """Refuse a tile that was compiled for other options."""
+    chosen = tiles(scheme).get(tile)
+    if chosen is not None and not matches(scheme, chosen, {**chosen.options, **options}):
+        wanted = ", ".join(f"{name}={value}" for name, value in chosen.options.items())
+        got = ", ".join(f"{name}={options.get(name)}" for name in chosen.options)
+        raise ConfigError("", f"tile {tile} of {scheme}: got {got}, allowed: {wanted}")
+    return tile
+
+
+def _names(scheme: str, m: int, n: int, options: Options, gpu: GpuSpec) -> tuple[str, ...]:
     """Name the tiles worth trying; it is an error if ``gpu`` can run none."""
     limit = gpu.sm.shared_memory.cta_limit_bytes
-    fitting = {name: each for name, each in tiles(scheme).items() if each.shared_bytes <= limit}
+    usable = {name: each for name, each in tiles(scheme).items() if matches(scheme, each, options)}
+    fitting = {name: each for name, each in usable.items() if each.shared_bytes <= limit}
+    if not usable:
+        raise ConfigError("", f"no tile of {scheme} was compiled for these options")
     if not fitting:
-        least = min(each.shared_bytes for each in tiles(scheme).values())
+        least = min(each.shared_bytes for each in usable.values())
         raise ConfigError(
             "",
             f"no tile of {scheme} fits {gpu.name}: "

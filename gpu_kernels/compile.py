@@ -21,7 +21,9 @@ from sim.isa.decode import Listing
 # Every file the compiler sees lives under this root, which exists nowhere: the line table of a cubin, and so
 # its bytes, do not depend on the folder it was built in.
 VIRTUAL_ROOT = "/tcsim/"
-SHARED_HEADERS = {"matmul/common.cuh": Path(__file__).parent / "matmul" / "common.cuh"}
+SHARED_HEADERS = {
+    f"matmul/{path.name}": path for path in sorted((Path(__file__).parent / "matmul").glob("*.cuh"))
+}
 
 
 class Compiler(Protocol):

@@ -39,11 +39,15 @@ class Tile:
     ctas_per_sm: int  # the compiler keeps registers low enough for so many
     warps_k: int = 1  # along K, within a stage
     extra: Mapping[str, int] = field(default_factory=dict)  # further macros
+    options: Mapping[str, int | str | bool] = field(
+        default_factory=dict
+    )  # of the scheme, as it was compiled for
+    label: str = ""  # what else tells it apart
 
     @property
     def name(self) -> str:
-        """Tokens x outputs, the name a user gives."""
-        return f"{self.tokens}x{self.outputs}"
+        """Tokens x outputs and the label, the name a user gives."""
+        return f"{self.tokens}x{self.outputs}" + (f"-{self.label}" if self.label else "")
 
     @property
     def threads(self) -> int:

@@ -14,6 +14,7 @@ from gpu_kernels import catalog
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError, unknown
 from sim.isa.launch import KernelLaunch
+from sim.isa.opcodes import Op
 from workloads.operands import Operands
 from workloads.schemes.base import OptionValue, get_scheme
 from workloads.suite import available_suites, load_suite
@@ -65,10 +66,10 @@ def is_legal(case: Case, gpu: GpuSpec) -> bool:
     """Tell whether the scheme holds the shape and the kernel can run it."""
     try:
         get_scheme(case.scheme).check_shape(case.m, case.n, case.k, case.options)
-        case.launch(gpu)
+        program = case.launch(gpu).program
     except ConfigError:
         return False
-    return True
+    return not (program.opcode == int(Op.MARKER)).any()  # a mark asks for hardware that no GPU has
 
 
 def counter_cases() -> Iterator[Case]:
@@ -76,10 +77,13 @@ def counter_cases() -> Iterator[Case]:
     for scheme in catalog.available():
         tiles, defaults = tuple(catalog.tiles(scheme)), get_scheme(scheme).check_options({})
         for tile, (m, n, k) in product(tiles, COUNTER_SHAPES):
-            yield Case(scheme, defaults, tile, m, n, k, counted=True)
-        middle = tiles[len(tiles) // 2]
+            yield Case(
+                scheme, {**defaults, **catalog.tiles(scheme)[tile].options}, tile, m, n, k, counted=True
+            )
         for options, (m, n, k) in product(_option_choices(scheme), OPTION_SHAPES):
-            yield Case(scheme, options, middle, m, n, k, counted=True)
+            usable = [tile for tile in tiles if catalog.matches(scheme, catalog.tiles(scheme)[tile], options)]
+            if usable:
+                yield Case(scheme, options, usable[len(usable) // 2], m, n, k, counted=True)
 
 
 def _option_choices(scheme: str) -> list[dict[str, OptionValue]]:

@@ -48,8 +48,14 @@ def _draw(scheme: Scheme, random: np.random.Generator, gpu: GpuSpec) -> Case | N
     options: dict[str, OptionValue] = {
         each.name: each.allowed[int(random.integers(len(each.allowed)))] for each in scheme.options
     }
-    tiles = tuple(catalog.tiles(scheme.name))
-    case = Case(scheme.name, options, tiles[0], m, n, k, timed=True)
+    usable = [
+        name
+        for name, tile in catalog.tiles(scheme.name).items()
+        if catalog.matches(scheme.name, tile, options)
+    ]
+    if not usable:
+        return None
+    case = Case(scheme.name, options, usable[0], m, n, k, timed=True)
     if n * k > LARGEST_WEIGHTS or m * n * k > LARGEST_PRODUCT or not is_legal(case, gpu):
         return None
     names = [each.label.split()[1] for each in catalog.launches(scheme.name, m, n, k, options, gpu)]

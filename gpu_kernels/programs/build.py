@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gpu_kernels import catalog
-from gpu_kernels.compile import SHARED_HEADERS, compile_cuda, compiler, digest, disassemble
+from gpu_kernels.compile import SHARED_HEADERS, VIRTUAL_ROOT, compile_cuda, compiler, digest, disassemble
 from gpu_kernels.matmul.tiling import Tile
 from gpu_kernels.programs.store import FOLDER, MANIFEST, read_manifest, stem, write_program
 from sim.errors import TcsimError
@@ -43,7 +43,9 @@ class Recipe:
     def inputs(self, toolkit: str) -> str:
         """Hash everything that determines the binary."""
         headers = [
-            f"{name}\n{path.read_text(encoding='utf-8')}" for name, path in sorted(SHARED_HEADERS.items())
+            f"{name}\n{path.read_text(encoding='utf-8')}"
+            for name, path in sorted(SHARED_HEADERS.items())
+            if f'#include "{VIRTUAL_ROOT}{name}"' in self.source
         ]
         return digest(
             self.source, *headers, json.dumps(self.tile.defines(), sort_keys=True), self.target, toolkit

@@ -40,7 +40,9 @@ def test_every_kernel_has_a_scheme_and_every_scheme_a_kernel() -> None:
 @pytest.mark.parametrize(("scheme", "tile"), TILES)
 def test_a_tile_is_called_what_it_is(scheme: str, tile: str) -> None:
     chosen = catalog.tiles(scheme)[tile]
-    assert tile == chosen.name == f"{chosen.tokens}x{chosen.outputs}"
+    assert tile == chosen.name
+    assert tile.split("-")[0] == f"{chosen.tokens}x{chosen.outputs}"
+    assert get_scheme(scheme).check_options(dict(chosen.options)).items() >= chosen.options.items()
 
 
 @pytest.mark.parametrize(("scheme", "tile"), TILES)
@@ -57,9 +59,10 @@ def test_instructions_name_lines_of_the_kernel(scheme: str, tile: str) -> None:
     program = load_program(scheme, tile, H200.program_target)
     last = len(catalog.source_lines(program))
     assert program.source_line.max() <= last
-    tensor = [line for line, text in zip(program.source_line, program.text, strict=True) if "HMMA" in text]
+    tensor = program.source_line[program.mma >= 0]
     named = ["mma(" in catalog.source_lines(program)[line - 1] for line in tensor]
-    assert tensor and named.count(False) <= 1  # the compiler's line table may misplace one
+    assert len(tensor) or not program.mma_names
+    assert named.count(False) <= 1  # the compiler's line table may misplace one
 
 
 def _launches(scheme: str) -> list[KernelLaunch]:
@@ -67,7 +70,10 @@ def _launches(scheme: str) -> list[KernelLaunch]:
     every = []
     for m, n, k in SHAPES:
         usable = {**options, "group_size": -1} if "group_size" in options and k % 128 else options
-        every += [catalog.launches(scheme, m, n, k, usable, H200, tile)[0] for tile in catalog.tiles(scheme)]
+        every += [
+            catalog.launches(scheme, m, n, k, {**usable, **chosen.options}, H200, tile)[0]
+            for tile, chosen in catalog.tiles(scheme).items()
+        ]
     return every
 
 
@@ -100,8 +106,8 @@ def test_split_k_has_one_last_arriver_per_tile_and_room_for_its_sums(scheme: str
             ((name, offset),) = each.patches
             assert name == "counters" and each.patches[(name, offset)] == splits - 1
             assert offset == 4 * (each.cta[1] * launch.grid[0] + each.cta[0])
-        tokens, outputs = (int(size) for size in launch.label.split()[1].split("x"))
-        assert sizes["workspace"].nbytes == tiles * splits * tokens * outputs * FLOAT_BYTES
+        tile = catalog.tiles(scheme)[launch.label.split()[1]]
+        assert sizes["workspace"].nbytes == tiles * splits * tile.tokens * tile.outputs * FLOAT_BYTES
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -125,7 +131,8 @@ def test_large_problems_are_not_split(scheme: str) -> None:
 @pytest.mark.parametrize(("scheme", "tile"), TILES)
 def test_no_access_to_shared_memory_has_a_bank_conflict(scheme: str, tile: str) -> None:
     """Swizzle, fragment order and padded output rows: as many wavefronts as there are phases, everywhere."""
-    options, tokens = get_scheme(scheme).check_options({}), catalog.tiles(scheme)[tile].tokens
+    tokens = catalog.tiles(scheme)[tile].tokens
+    options = get_scheme(scheme).check_options(dict(catalog.tiles(scheme)[tile].options))
     for n in (512, 65536):  # split and not
         (launch,) = catalog.launches(scheme, tokens, n, 1024, options, H200, tile)
         for each in launch.classes:
@@ -140,9 +147,10 @@ def test_no_access_to_shared_memory_has_a_bank_conflict(scheme: str, tile: str) 
 @pytest.mark.parametrize("m", [1, 8, 9, 16, 64, 65, 4096])
 def test_hopeless_tiles_are_left_out(scheme: str, m: int) -> None:
     tokens = {tile.tokens for name, tile in catalog.tiles(scheme).items() if name in _tried(scheme, m)}
-    largest = max(tile.tokens for tile in catalog.tiles(scheme).values())
+    every = [tile.tokens for tile in catalog.tiles(scheme).values()]
+    largest, least = max(every), min(every)
     assert tokens
-    assert max(tokens) < 2 * max(m, 8)
+    assert max(tokens) < 2 * max(m, least)
     assert min(tokens) >= min(m, largest) / 4
 
 
@@ -164,6 +172,13 @@ def test_impossible_sizes_are_named(scheme: str, m: int, n: int, k: int) -> None
 def test_matrices_beyond_device_memory_are_an_error() -> None:
     with pytest.raises(ConfigError, match=r"the matrices need \d+ bytes, h200 has \d+"):
         catalog.launches("fp16", 8, 2**20, 2**20, {}, H200, "8x128")
+
+
+def test_a_tile_compiled_for_other_options_is_refused() -> None:
+    with pytest.raises(ConfigError, match="got variant=ideal, allowed: variant=explicit"):
+        catalog.launches("tender_w8a8", 8, 64, 64, {"variant": "ideal"}, H200, "16x128-explicit")
+    for launch in catalog.launches("tender_w8a8", 8, 64, 64, {"variant": "ideal"}, H200):
+        assert launch.label.split()[1].endswith("-ideal")
 
 
 def test_unknown_names_list_the_known_ones() -> None:

@@ -44,9 +44,10 @@ MEASURED = {"relative_error": 1e-4, "max_error": 1e-4, "timing": None}
 
 def test_counters_reach_every_tile_on_every_legal_shape() -> None:
     cases = suite_cases("counters", H200)
+    hypothetical = {(scheme, tile) for scheme in available() for tile in tiles(scheme) if "extension" in tile}
     assert {(case.scheme, case.tile) for case in cases} == {
         (scheme, tile) for scheme in available() for tile in tiles(scheme)
-    }
+    } - hypothetical
     assert all(case.counted and not case.timed for case in cases)
     per_tile = [case for case in cases if (case.scheme, case.tile) == ("fp16", "8x64")]
     assert {(case.m, case.n, case.k) for case in per_tile} == set(COUNTER_SHAPES)
