@@ -11,6 +11,7 @@ from sim.chip import accounting
 from sim.chip.run import ChipRun, run_launch
 from sim.energy.model import energy_uj
 from sim.errors import ConfigError, TcsimError
+from sim.extensions import extended, get_extension
 from sim.isa.launch import KernelLaunch
 from sim.results import RunResult, Workload
 from sim.sm.timeline import TraceSpan, record
@@ -19,10 +20,10 @@ from sim.sm.timeline import TraceSpan, record
 def simulate(
     workload: Workload, launches: Sequence[KernelLaunch], gpu: GpuSpec, extensions: Sequence[str] = ()
 ) -> RunResult:
-    """Return the result of the fastest of ``launches`` (one per tile configuration)."""
-    runs = _runs(launches, gpu)
-    best = min(runs, key=lambda run: run.time_us)
-    return _result(workload, best, gpu, tuple(extensions))
+    """Return the result of the fastest of ``launches`` (one per tile configuration) on ``gpu`` with the extensions."""
+    own, machine = extended(launches, gpu, extensions)
+    best = min(_runs(own, machine), key=lambda run: run.time_us)
+    return _result(workload, best, machine, tuple(extensions))
 
 
 def timeline(
@@ -32,10 +33,11 @@ def timeline(
 
     ``extensions`` are those of ``simulate``.
     """
-    best = min(_runs(launches, gpu), key=lambda run: run.time_us)
+    own, machine = extended(launches, gpu, extensions)
+    best = min(_runs(own, machine), key=lambda run: run.time_us)
     first = best.classes[0]
     resident = min(best.resident, first.cta_class.count)
-    return record(first.trace, gpu, resident, best.latency_cycles, best.launch.source_lines)
+    return record(first.trace, machine, resident, best.latency_cycles, best.launch.source_lines)
 
 
 def _runs(launches: Sequence[KernelLaunch], gpu: GpuSpec) -> list[ChipRun]:
@@ -61,6 +63,9 @@ def _result(workload: Workload, run: ChipRun, gpu: GpuSpec, extensions: tuple[st
     totals = accounting.counters(run, gpu)
     split = accounting.breakdown_us(run, accounting.usage(run, gpu, totals))
     bound = max(split, key=lambda name: split[name])
+    energy = energy_uj(totals, accounting.tensor_ops(run), run.time_us, gpu) | {
+        name: get_extension(name).energy_uj(accounting.mma_of(run, name)) for name in extensions
+    }
     return RunResult(
         arch=gpu.name,
         scheme=workload.scheme,
@@ -77,7 +82,7 @@ def _result(workload: Workload, run: ChipRun, gpu: GpuSpec, extensions: tuple[st
         breakdown_us=split,
         stalls=accounting.stalls(run),
         counters=totals,
-        energy_uj=sum(energy_uj(totals, accounting.tensor_ops(run), run.time_us, gpu).values()),
+        energy_uj=sum(energy.values()),
         flops=workload.flops,
         compulsory_bytes=workload.compulsory_bytes,
         config_hash=config_hash(gpu),

@@ -36,17 +36,17 @@ def import_cupy() -> Any:
     return cupy
 
 
-def arguments(launch: KernelLaunch, pointers: Pointers) -> tuple[np.generic, ...]:
-    """Return the kernel's arguments: addresses as 64-bit words, scalars as they are."""
+def arguments(launch: KernelLaunch, pointers: Pointers) -> tuple[np.generic | np.ndarray[Any, Any], ...]:
+    """Return the kernel's arguments: addresses as 64-bit words, scalars as they are, structs as CuPy takes them."""
     return tuple(_argument(each, pointers) for each in launch.args)
 
 
-def _argument(argument: Argument, pointers: Pointers) -> np.generic:
+def _argument(argument: Argument, pointers: Pointers) -> np.generic | np.ndarray[Any, Any]:
     if isinstance(argument, TensorMap):
         raise TcsimError("tensor maps cannot be passed to a GPU yet")
     if isinstance(argument, BufferRef):
         return np.uint64(pointers[argument.name] + argument.offset_bytes)
-    return argument
+    return np.asarray(argument) if isinstance(argument, np.void) else argument
 
 
 class Device:

@@ -120,6 +120,18 @@ def tensor_ops(run: ChipRun) -> dict[str, float]:
     return totals
 
 
+def mma_of(run: ChipRun, extension: str) -> float:
+    """Return how many mma ran that an extension has changed."""
+    return float(
+        sum(
+            traced.cta_class.count * count
+            for traced in run.classes
+            for name, count in mma_counts(traced.trace).items()
+            if f".{extension}." in name
+        )
+    )
+
+
 def breakdown_us(run: ChipRun, use: Usage) -> dict[str, float]:
     """Split the time exclusively: fixed costs, then the busiest resource's own time, the rest is latency.
 

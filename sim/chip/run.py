@@ -21,6 +21,7 @@ from sim.chip.occupancy import Occupancy, occupancy
 from sim.chip.traffic import CtaTraffic, DramTraffic, cta_traffic, dram_traffic
 from sim.exec.execute import execute
 from sim.exec.probe import first_touches
+from sim.extensions import require_no_marks
 from sim.isa.launch import CtaClass, KernelLaunch
 from sim.isa.trace import WarpTrace
 from sim.sm.model import CtaTimer, Point
@@ -213,6 +214,7 @@ class LatencyCurve:
 
 def run_launch(launch: KernelLaunch, gpu: GpuSpec, clock_mhz: float | None = None) -> ChipRun:
     """Simulate a launch; the clock follows the load on the tensor cores, unless ``clock_mhz`` fixes it."""
+    require_no_marks(launch.program)
     classes = trace_launch(launch)
     fits = occupancy(launch, gpu)
     dram = _dram(launch, gpu, classes, fits.ctas_per_sm * gpu.sm.count)

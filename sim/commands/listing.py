@@ -68,7 +68,8 @@ def _suites() -> Rows:
 
 
 def _extensions() -> Rows:
-    from sim.commands.selection import available_extensions, describe_extension
+    from sim.commands.selection import describe_extension
+    from sim.extensions import available_extensions
 
     return tuple((name, describe_extension(name)) for name in available_extensions())
 

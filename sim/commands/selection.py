@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import sim.extensions
 from gpu_kernels.catalog import launches, tiles, with_source
 from sim.arch.load import load_gpu
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError, unknown
+from sim.extensions import available_extensions
 from sim.isa.launch import KernelLaunch
 from sim.results import RunResult, Workload
 from workloads.llm import load_model
@@ -60,12 +59,6 @@ class Selection:
 def machine(arch: str, overrides: tuple[str, ...] = ()) -> GpuSpec:
     """Load a GPU once per process."""
     return load_gpu(arch, overrides)
-
-
-@cache
-def available_extensions() -> tuple[str, ...]:
-    """Name the hypothetical hardware there is: the modules of ``sim.extensions``."""
-    return tuple(sorted(info.name for info in pkgutil.iter_modules(sim.extensions.__path__)))
 
 
 def describe_extension(name: str) -> str:

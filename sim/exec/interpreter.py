@@ -348,7 +348,8 @@ def run_warp(
                     (m & o.BF16) != 0,
                 )
             elif op == IMMA:
-                imma(s, regs, regs_i, scratch.ai, scratch.bi, scratch.acci, 1 + ((m >> 1) & 1))
+                imma(s, regs, regs_i, scratch.ai, scratch.bi, scratch.acci, 1 + ((m >> 1) & 1),
+                     (m & o.ACCUMULATOR_SHIFT_MASK) >> o.ACCUMULATOR_SHIFT)  # fmt: skip
             elif FIRST_MEMORY <= op <= LAST_MEMORY:
                 code = memory_operation(
                     w, op, s, m, active, regs, uni, preds, upreds, memory, recorder, entry,

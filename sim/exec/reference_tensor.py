@@ -30,6 +30,8 @@ def multiply_matrices(step: Step) -> None:
     b = np.hstack(b_tiles).T
     accumulate_half = not integers and bool(step.modifiers & 1)
     c = _accumulator(step, accumulate_half, np.int32 if integers else np.float32)
+    if integers:
+        c = c << ((step.modifiers & o.ACCUMULATOR_SHIFT_MASK) >> o.ACCUMULATOR_SHIFT)
     for inner in range(a.shape[1]):
         c = c + a[:, inner : inner + 1] * b[inner]
     _write_accumulator(step, c, accumulate_half)

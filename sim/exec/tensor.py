@@ -115,8 +115,8 @@ def _signed_byte(word, index):
 
 
 @compiled
-def imma(slots, regs, regs_i, a, b, acc, steps):
-    """Run m16n8k(16*steps) on signed bytes with INT32 accumulation that wraps. Scratch is int32."""
+def imma(slots, regs, regs_i, a, b, acc, steps, shift):
+    """Run m16n8k(16*steps) on signed bytes; INT32 sums wrap, from the accumulator << shift. Scratch is int32."""
     base_a, base_b = slots[1, 1], slots[2, 1]
     for step in range(steps):
         first, second = (base_a + 2 * step, base_a + 2 * step + 1) if base_a != RZ else (RZ, RZ)
@@ -128,6 +128,8 @@ def imma(slots, regs, regs_i, a, b, acc, steps):
                 a[16 * (inner + index) + group + 8] = _signed_byte(regs[second, lane], index)
                 b[8 * (inner + index) + group] = _signed_byte(regs[third, lane], index)
     _load_accumulator(slots[3, 1], regs_i, acc)
+    for index in range(128):
+        acc[index] <<= shift
     for inner in range(16 * steps):
         for row in range(16):
             factor = a[16 * inner + row]

@@ -1,0 +1,81 @@
+"""Hypothetical hardware, a module each: found by name, applied to programs and machines before anything runs."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, lru_cache
+
+import numpy as np
+
+from sim.arch.spec import GpuSpec
+from sim.errors import ConfigError, unknown
+from sim.extensions._interface import Extension
+from sim.isa.launch import KernelLaunch
+from sim.isa.opcodes import Op
+from sim.isa.program import Program
+
+__all__ = [
+    "Extension",
+    "available_extensions",
+    "extended",
+    "get_extension",
+    "require_no_marks",
+    "with_extensions",
+]
+
+
+@cache
+def available_extensions() -> tuple[str, ...]:
+    """Name the hypothetical hardware there is: the modules of this folder, private ones apart."""
+    return tuple(
+        sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
+    )
+
+
+def get_extension(name: str) -> Extension:
+    """Import the extension called ``name``."""
+    if name not in available_extensions():
+        raise unknown("extension", name, available_extensions())
+    extension = importlib.import_module(f"sim.extensions.{name}").EXTENSION
+    if not isinstance(extension, Extension):
+        raise TypeError(f"sim/extensions/{name}.py: EXTENSION must be an Extension")
+    return extension
+
+
+def extended(
+    launches: Sequence[KernelLaunch], gpu: GpuSpec, names: Sequence[str]
+) -> tuple[tuple[KernelLaunch, ...], GpuSpec]:
+    """Return launches and machine as they are on ``gpu`` with the extensions ``names``."""
+    machine = gpu
+    for name in names:
+        machine = get_extension(name).machine(machine)
+    return tuple(
+        replace(each, program=with_extensions(each.program, tuple(names))) for each in launches
+    ), machine
+
+
+@lru_cache(maxsize=256)
+def with_extensions(program: Program, names: tuple[str, ...] | None = None) -> Program:
+    """Return the program with the meaning that extensions give to its marks; by default all that there are."""
+    for name in available_extensions() if names is None else names:
+        program = get_extension(name).give_meaning(program)
+    return program
+
+
+def require_no_marks(program: Program) -> None:
+    """Raise for a program with marks that no extension of the machine has given a meaning."""
+    marks = np.flatnonzero(program.opcode == int(Op.MARKER))
+    if not len(marks):
+        return
+    mask = int(program.operands[marks[0], 0, 1])
+    known = {1 << get_extension(name).mark: name for name in available_extensions()}
+    if mask in known:
+        wanted = f"hardware that this machine lacks: --extension {known[mask]}"
+    else:
+        wanted = (
+            f"unknown hardware; known are {', '.join(f'{bits:#x} = {name}' for bits, name in known.items())}"
+        )
+    raise ConfigError("", f"{program.name}: {program.text[marks[0]]!r} asks for {wanted}")

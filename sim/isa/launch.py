@@ -93,7 +93,7 @@ def _allow(key: str, got: object, holds: bool, allowed: str) -> None:
         raise ConfigError("", f"tensor map: {key}: got {got}, allowed: {allowed}")
 
 
-Argument = BufferRef | TensorMap | np.int32 | np.uint32 | np.int64 | np.float32
+Argument = BufferRef | TensorMap | np.int32 | np.uint32 | np.int64 | np.float32 | np.void
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,107 @@
+"""What an extension is: a meaning for marked instructions, their cost in time, energy and area, a reason for each."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from sim.arch.spec import GpuSpec
+from sim.errors import ConfigError
+from sim.isa.opcodes import Op
+from sim.isa.program import Program
+from sim.isa.units import Unit
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number that stands for hardware nobody has built, and why it is what it is."""
+
+    value: float
+    unit: str
+    rationale: str
+
+
+class Extension(ABC):
+    """Marks in a program are ``pmevent mark`` before the instruction whose meaning they change.
+
+    Meanings are given before a run: the marked instruction gets other modifiers, which the executor and its twin
+    know, and another name in the machine's table, by which the engine finds its cost.
+    """
+
+    name: ClassVar[str]
+    mark: ClassVar[int]  # N of `pmevent N`
+
+    def renamed(self, mma: str) -> str:
+        """Return the name of a marked mma in the machine's table: ``m16n8k32.NAME.s32.s8``."""
+        shape, _, types = mma.partition(".")
+        return f"{shape}.{self.name}.{types}"
+
+    @abstractmethod
+    def quantities(self) -> dict[str, Quantity]:
+        """Return the numbers it is made of."""
+
+    @abstractmethod
+    def machine(self, gpu: GpuSpec) -> GpuSpec:
+        """Return ``gpu`` with this hardware in it."""
+
+    @abstractmethod
+    def modifiers(self, program: Program, pc: int) -> int:
+        """Return the modifiers of the marked instruction ``pc``, or raise ConfigError if it cannot be changed."""
+
+    def give_meaning(self, program: Program) -> Program:
+        """Return the program with this extension's marks resolved; they cost nothing but their issue slots."""
+        marked = marked_instructions(program, self.mark)
+        if not marked:
+            return program
+        changed, columns, names = program.modifiers.copy(), program.mma.copy(), list(program.mma_names)
+        opcode, stall = program.opcode.copy(), program.stall.copy()
+        for mark, pc in marked.items():
+            changed[pc] = self.modifiers(program, pc)
+            name = self.renamed(program.mma_names[program.mma[pc]])
+            if name not in names:
+                names.append(name)
+            columns[pc] = names.index(name)
+            opcode[mark], stall[mark] = int(Op.NOP), 1
+            stall[_fillers(program, pc)] = 1
+        identity = hashlib.sha256(f"{program.identity}+{self.name}".encode()).hexdigest()
+        return replace(
+            program,
+            identity=identity,
+            opcode=opcode,
+            stall=stall,
+            modifiers=changed,
+            mma=columns,
+            mma_names=tuple(names),
+        )
+
+    def energy_uj(self, marked: float) -> float:
+        """Return the energy of so many marked instructions, over what they take without the mark."""
+        return marked * self.quantities()["energy"].value * 1e-6
+
+
+def marked_instructions(program: Program, mark: int) -> dict[int, int]:
+    """Return the tensor instruction behind each mark: the next one, before any branch."""
+    found: dict[int, int] = {}
+    for at in np.flatnonzero(program.opcode == int(Op.MARKER)):
+        if int(program.operands[at, 0, 1]) != 1 << mark:
+            continue
+        pc = int(at) + 1
+        while pc < len(program) and program.unit[pc] not in (Unit.TENSOR, Unit.BRANCH, Unit.EXIT):
+            pc += 1
+        if pc == len(program) or program.unit[pc] != Unit.TENSOR or pc in found.values():
+            raise ConfigError("", f"{program.name}+{16 * int(at):#06x}: no mma of its own follows the mark")
+        found[int(at)] = pc
+    return found
+
+
+def _fillers(program: Program, pc: int) -> list[int]:
+    """Return the never-executed instructions by which the compiler separates an mma from the next mark."""
+    found = []
+    while pc + 1 < len(program) and program.text[pc + 1].startswith("@!UPT UIADD3 URZ"):
+        pc += 1
+        found.append(pc)
+    return found

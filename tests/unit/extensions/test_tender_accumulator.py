@@ -1,0 +1,105 @@
+"""Marks and what the Tender accumulator makes of them: bits, time, energy, and errors without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gpu_kernels import catalog
+from gpu_kernels.programs.store import load_program
+from sim.arch.load import load_gpu
+from sim.errors import ConfigError
+from sim.exec.execute import execute
+from sim.exec.reference import execute_reference
+from sim.extensions import extended, get_extension, require_no_marks, with_extensions
+from sim.extensions.tender_accumulator import EXTENSION, TenderAccumulator
+from sim.isa.launch import KernelLaunch
+from sim.isa.opcodes import Op
+from sim.results import Workload
+from sim.simulate import simulate
+from sim.sm.columns import resolve
+from sim.sm.layout import S_ACCUMULATE, S_INTERVAL, TICKS
+from workloads.operands import random_operands
+from workloads.schemes.base import get_scheme
+
+H200 = load_gpu("h200")
+TILE = "16x128-extension"
+OPTIONS = {"variant": "extension", "groups": 4, "profile": "even"}
+
+
+def _launch(data: bool = True) -> KernelLaunch:
+    operands = (
+        random_operands(get_scheme("tender_w8a8"), 8, 64, 256, OPTIONS, seed=1).arrays if data else None
+    )
+    return catalog.launches("tender_w8a8", 8, 64, 256, OPTIONS, H200, TILE, operands)[0]
+
+
+def test_a_mark_without_the_hardware_is_one_line_that_names_it() -> None:
+    workload = Workload("tender_w8a8", 8, 64, 256, OPTIONS, 0, 0)
+    with pytest.raises(
+        ConfigError, match=r"'PMTRIG 0x2' asks for .* --extension tender_accumulator"
+    ) as caught:
+        simulate(workload, [_launch(data=False)], H200)
+    assert "\n" not in str(caught.value)
+
+
+def test_each_mark_changes_one_mma_and_no_mark_is_left() -> None:
+    before = load_program("tender_w8a8", TILE, "sm_90a")
+    after = with_extensions(before)
+    marks = int((before.opcode == int(Op.MARKER)).sum())
+    assert marks and int((before.modifiers != after.modifiers).sum()) == marks
+    changed = np.flatnonzero(before.modifiers != after.modifiers)
+    assert {after.mma_names[index] for index in after.mma[changed]} == {"m16n8k32.tender_accumulator.s32.s8"}
+    assert after.identity != before.identity
+    require_no_marks(after)
+
+
+@pytest.mark.jit
+def test_shifted_accumulators_equal_the_twin_and_shifts_in_registers() -> None:
+    launch = _launch()
+    marked = replace(launch, program=with_extensions(launch.program))
+    fast = execute(marked, launch.classes[0], fold=False)
+    assert np.array_equal(
+        fast.buffer("output"), execute_reference(marked, launch.classes[0]).buffer("output")
+    )
+    options = {**OPTIONS, "variant": "software_shift"}
+    operands = random_operands(get_scheme("tender_w8a8"), 8, 64, 256, OPTIONS, seed=1).arrays
+    (other,) = catalog.launches("tender_w8a8", 8, 64, 256, options, H200, "16x128-software_shift", operands)
+    assert np.array_equal(
+        fast.buffer("output"), execute(other, other.classes[0], fold=False).buffer("output")
+    )
+
+
+@pytest.mark.jit
+def test_marked_mma_take_longer_by_what_the_extension_says() -> None:
+    slow = TenderAccumulator(latency_cycles=3, bubble_cycles=2)
+    launch = _launch(data=False)
+    program = slow.give_meaning(launch.program)
+    trace = execute(replace(launch, program=program), launch.classes[0]).trace
+    static = resolve(trace, slow.machine(H200)).static
+    plain = np.flatnonzero(program.mma == program.mma_names.index("m16n8k32.s32.s8"))[0]
+    marked = np.flatnonzero(program.mma == program.mma_names.index("m16n8k32.tender_accumulator.s32.s8"))[0]
+    assert static[marked, S_INTERVAL] - static[plain, S_INTERVAL] == 2 * TICKS
+    assert static[marked, S_ACCUMULATE] - static[plain, S_ACCUMULATE] == 5 * TICKS
+
+
+def test_the_machine_without_it_stays_as_it_was() -> None:
+    _, machine = extended([], H200, ["tender_accumulator"])
+    assert set(machine.sm.tensor.mma) - set(H200.sm.tensor.mma) == {
+        "m16n8k32.tender_accumulator.s32.s8",
+        "m16n8k16.tender_accumulator.s32.s8",
+        "m16n8k256.tender_accumulator.s32.b1",
+    }
+
+
+def test_floating_point_sums_cannot_be_shifted() -> None:
+    program = load_program("fp16", "16x64", "sm_90a")
+    with pytest.raises(ConfigError, match="tender_accumulator shifts integer accumulators; got 'HMMA"):
+        EXTENSION.modifiers(program, int(np.flatnonzero(program.mma >= 0)[0]))
+
+
+def test_every_quantity_has_a_unit_and_a_reason() -> None:
+    for quantity in get_extension("tender_accumulator").quantities().values():
+        assert quantity.unit and quantity.rationale.startswith(("paper", "assumed", "measured", "literature"))
