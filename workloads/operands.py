@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from workloads.schemes.base import Array, Arrays, Options, Scheme
 
@@ -15,7 +14,7 @@ class Operands:
     """The inputs of one matmul, as the scheme and as the kernel sees them."""
 
     scheme: Scheme
-    x: npt.NDArray[np.float16]  # [m, k]
+    x: Array  # [m, k], float16 or what quantized activations stand for
     quantized: Arrays  # what Scheme.quantize returned
     arrays: Arrays  # packed, by buffer name, "activations" among them
 
@@ -27,12 +26,12 @@ class Operands:
 def random_operands(
     scheme: Scheme, m: int, n: int, k: int, options: Options | None = None, seed: int = 0
 ) -> Operands:
-    """Draw normal activations, and normal weights of variance 1/k so that outputs are of the order of one."""
+    """Draw the scheme's activations, and normal weights of variance 1/k so that outputs are of the order of one."""
     checked = scheme.check_options(options)
     scheme.check_shape(m, n, k, checked)
     generator = np.random.default_rng(seed)
-    x = generator.standard_normal((m, k), dtype=np.float32).astype(np.float16)
+    x, activations = scheme.activations(generator, m, k, checked)
     weight = generator.standard_normal((n, k), dtype=np.float32)
     weight *= np.float32(k**-0.5)
     quantized = scheme.quantize(weight, checked)
-    return Operands(scheme, x, quantized, {**scheme.pack(quantized), "activations": x})
+    return Operands(scheme, x, quantized, {**scheme.pack(quantized), "activations": activations})

@@ -29,7 +29,7 @@ def build_launch(
     k: int,
     gpu: GpuSpec,
     buffers: Mapping[str, tuple[int, str]],
-    scalars: tuple[np.int32 | np.uint32, ...],
+    scalars: tuple[np.int32 | np.uint32 | np.void, ...],
     operands: Arrays | None,
 ) -> KernelLaunch:
     """Assemble a launch. ``buffers``: name -> (bytes, role), in the order of the kernel's arguments.

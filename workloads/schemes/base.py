@@ -84,6 +84,13 @@ class Scheme(ABC):
         product: Array = x.astype(np.float64) @ self.dequantize(operands).T
         return product
 
+    def activations(
+        self, generator: np.random.Generator, m: int, k: int, options: Options
+    ) -> tuple[Array, Array]:
+        """Draw normal activations: as ``reference`` multiplies them [m, k], and as the kernel reads them [m, ...]."""
+        x = generator.standard_normal((m, k), dtype=np.float32).astype(np.float16)
+        return x, x
+
     @abstractmethod
     def _check_shape(self, n: int, k: int, options: Options, where: str) -> None:
         """Refuse sizes that are not multiples of what the format needs; options are complete."""

@@ -15,8 +15,10 @@ from gpu_kernels.matmul.tiling import BLOCK_K, Tile
 from gpu_kernels.programs.build import TARGETS
 from sim.arch.load import load_gpu
 from sim.exec.execute import execute
+from sim.extensions import with_extensions
 from sim.isa.launch import Buffer, CtaClass, KernelLaunch
-from workloads.schemes.base import get_scheme
+from workloads.operands import random_operands
+from workloads.schemes.base import OptionValue, get_scheme
 
 pytestmark = pytest.mark.jit
 
@@ -58,17 +60,17 @@ def multiply(
 ) -> npt.NDArray[np.float16]:
     """Run one matmul, compare it with the scheme's reference, return it."""
     monkeypatch.setattr(common, "choose_splits", lambda *_: splits)
-    rng = np.random.default_rng(m * 1000 + k)
     chosen = get_scheme(scheme)
-    options = {"group_size": group} if chosen.options else {}
-    operands = chosen.quantize(rng.standard_normal((n, k)).astype(np.float32), options)
-    x = rng.standard_normal((m, k)).astype(np.float16)
-    arrays = {"activations": x, **chosen.pack(operands)}
-    (launch,) = catalog.launches(scheme, m, n, k, options, load_gpu(arch), tile, arrays)
+    options: dict[str, OptionValue] = dict(catalog.tiles(scheme)[tile].options)
+    if "group_size" in chosen.check_options():
+        options["group_size"] = group
+    operands = random_operands(chosen, m, n, k, options, seed=m * 1000 + k)
+    (launch,) = catalog.launches(scheme, m, n, k, options, load_gpu(arch), tile, operands.arrays)
+    launch = replace(launch, program=with_extensions(launch.program))
     memory = run_grid(launch, order)
     assert not memory["counters"].any(), "the last arriver resets the counters for the next launch"
     y = memory["output"].view(np.float16).reshape(m, n)
-    want = chosen.reference(operands, x)
+    want = operands.reference()
     error = np.linalg.norm(y.astype(np.float64) - want) / np.linalg.norm(want)
     assert error < TOLERANCE, f"relative error {error:.2e}"
     return y
