@@ -13,6 +13,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim.commands.options import (
+    Arch,
+    Extensions,
+    K,
+    Kernel,
+    LayerName,
+    M,
+    Model,
+    N,
+    Options,
+    Overrides,
+    SchemeName,
+    Suite,
+    Tile,
+    Workers,
+)
 from sim.errors import TcsimError
 
 if TYPE_CHECKING:
@@ -29,36 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Predicts how long quantized matrix multiplications take on a GPU, and why.",
 )
-
-Arch = Annotated[str, typer.Option("--arch", help="A GPU's name (tcsim list archs) or YAML file.")]
-SchemeName = Annotated[str | None, typer.Option("--scheme", help="tcsim list schemes. [default: fp16]")]
-M = Annotated[int | None, typer.Option("--m", help="Rows of X[m, k]: tokens or batch.")]
-N = Annotated[int | None, typer.Option("--n", help="Rows of W[n, k].")]
-K = Annotated[int | None, typer.Option("--k", help="Columns of W[n, k].")]
-Model = Annotated[
-    str | None, typer.Option("--model", help="Take N and K from a model (name, YAML, config.json).")
-]
-LayerName = Annotated[str | None, typer.Option("--layer", help="The layer of --model (tcsim list models).")]
-Options = Annotated[
-    list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Of the scheme; repeatable.")
-]
-Tile = Annotated[str | None, typer.Option("--tile", help="tcsim list tiles. [default: the fastest]")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="PATH=VALUE", help="Change the GPU: sm.shared_memory.banks=64; repeatable."
-    ),
-]
-Extensions = Annotated[
-    list[str] | None, typer.Option("--extension", help="Hypothetical hardware; repeatable.")
-]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, max=1024, help="[default: one per core]")]
-Suite = Annotated[
-    str, typer.Option("--suite", help="smoke, counters, quick, all, drawn-SEED, or a suite of workloads.")
-]
-Kernel = Annotated[
-    Path | None, typer.Option("--kernel", help="A launch description of your own kernel (Python).")
-]
 
 
 def _request(
@@ -77,8 +63,7 @@ def _request(
 ) -> Request:
     from sim.commands.selection import Request
 
-    lists = (tuple(values or ()) for values in (option, overrides, extension))
-    options, changes, extensions = lists
+    options, changes, extensions = (tuple(values or ()) for values in (option, overrides, extension))
     return Request(arch, scheme, m, n, k, model, layer, options, tile, changes, extensions, kernel)
 
 
@@ -208,6 +193,31 @@ def measure(
     from sim.commands import measure as command
 
     raise typer.Exit(command.run(suite, arch, out, date, seed, counters))
+
+
+@app.command()
+def accelerator(
+    m: Annotated[int, typer.Option("--m", min=1, help="Rows of X[m, k]: tokens.")],
+    arch: Annotated[
+        str | None, typer.Option("--arch", help="An accelerator's name or YAML file. [default: all]")
+    ] = None,
+    n: N = None,
+    k: K = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Every matmul of a model's prefill (tcsim list models).")
+    ] = None,
+    bits: Annotated[
+        int | None, typer.Option("--bits", min=1, max=32, help="Of operands. [default: its own]")
+    ] = None,
+    groups: Annotated[
+        int, typer.Option("--groups", min=1, help="Of channels with a scale of their own.")
+    ] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """Time a matmul, or a model's prefill, on the stand-alone systolic accelerators."""
+    from sim.commands import accelerator as command
+
+    command.run(arch, m, n, k, model, bits, groups, as_json)
 
 
 @app.command()

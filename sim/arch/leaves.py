@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
@@ -32,17 +32,19 @@ class Leaf:
 Leaves = Mapping[KeyPath, Leaf]
 
 
-def read_leaves(document: Document) -> dict[KeyPath, Leaf]:
-    """Return the numbers of one file; its plain text fields and ``extends`` are left out."""
+def read_leaves(
+    document: Document, model: type[BaseModel] = GpuSpec, plain: Sequence[str] = PLAIN
+) -> dict[KeyPath, Leaf]:
+    """Return the numbers of one file; its ``plain`` text fields and ``extends`` are left out."""
     data = document.data
     if not isinstance(data, dict):
         raise ConfigError(document.where(), f"got {shown(data)}, allowed: a mapping of keys")
-    known = [name for name in GpuSpec.model_fields if name != "sources"] + [EXTENDS]
+    known = [name for name in model.model_fields if name != "sources"] + [EXTENDS]
     for key in data:
         if key not in known:
             raise unknown("key", key, known, document.where((key,)))
-    sections = {key: value for key, value in data.items() if key not in (*PLAIN, EXTENDS)}
-    return dict(_walk(GpuSpec, sections, (), document))
+    sections = {key: value for key, value in data.items() if key not in (*plain, EXTENDS)}
+    return dict(_walk(model, sections, (), document))
 
 
 def nested(leaves: Leaves) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Stand-alone systolic accelerators: Tender's multi-scale array and its rivals."""

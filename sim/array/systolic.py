@@ -1,0 +1,83 @@
+"""An output-stationary systolic array, cycle by cycle and bit by bit: the oracle of ``sim.array.timing``.
+
+Operands enter at the left and top edges, each row and column one cycle after its neighbour (skew), and move one PE a
+cycle. At a group's border a bubble enters with the stream: PEs that it reaches multiply nothing and shift their sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sim import jit
+
+I64 = npt.NDArray[np.int64]
+BUBBLE = -1  # a step of the stream that shifts instead of multiplying
+
+
+@dataclass(frozen=True)
+class TileRun:
+    """What an array did with one tile."""
+
+    sums: I64  # [rows, columns]
+    cycles: int  # until the last PE is done
+
+
+def stream(group_sizes: tuple[int, ...], rescale_cycles: int = 1) -> I64:
+    """Return the steps that enter the array: indices along the reduction, and bubbles between groups.
+
+    An empty group still has its border: the sums before it must be shifted once more.
+    """
+    steps: list[int] = []
+    first = 0
+    for number, size in enumerate(group_sizes):
+        steps += [BUBBLE] * rescale_cycles if number else []
+        steps += range(first, first + size)
+        first += size
+    return np.array(steps, np.int64)
+
+
+def run_tile(
+    inputs: I64, weights: I64, group_sizes: tuple[int, ...] = (), rescale_cycles: int = 1, shift: int = 1
+) -> TileRun:
+    """Multiply inputs [rows, k] by weights [k, columns] on an array of exactly that size.
+
+    ``group_sizes`` (they sum to k) cut the reduction; at each border the sums are shifted left by ``shift``. A bubble
+    of several cycles shifts in its first.
+    """
+    sizes = group_sizes or (inputs.shape[1],)
+    if sum(sizes) != inputs.shape[1] or inputs.shape[1] != weights.shape[0]:
+        raise ValueError(
+            f"groups of {sum(sizes)} channels for {inputs.shape[1]} inputs and {weights.shape[0]} weights"
+        )
+    steps = stream(sizes, rescale_cycles)
+    shifts = np.zeros(len(steps), np.int64)
+    borders = np.flatnonzero(steps == BUBBLE)
+    shifts[borders[:: max(1, rescale_cycles)]] = shift
+    sums = np.zeros((inputs.shape[0], weights.shape[1]), np.int64)
+    cycles = _run(inputs.astype(np.int64), weights.astype(np.int64), steps, shifts, sums)
+    return TileRun(sums, int(cycles))
+
+
+@jit.entry
+def _run(inputs, weights, steps, shifts, sums):  # type: ignore[no-untyped-def]
+    """Advance the array until every PE has seen the whole stream; return the cycles."""
+    rows, columns = sums.shape
+    cycle = 0
+    left = rows * columns * len(steps)
+    while left > 0:
+        for row in range(rows):
+            for column in range(columns):
+                at = cycle - row - column  # the step that has reached this PE
+                if at < 0 or at >= len(steps):
+                    continue
+                step = steps[at]
+                if step >= 0:
+                    sums[row, column] += inputs[row, step] * weights[step, column]
+                else:
+                    sums[row, column] <<= shifts[at]
+                left -= 1
+        cycle += 1
+    return cycle
