@@ -9,10 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.errors import DeadlockError, TcsimError
-from sim.exec import access, state
-from sim.exec.folding import apply_fold, contradicted
+from sim.exec import access, asynchronous, bulk, mbarrier, state, warpgroup
+from sim.exec.folding import contradicted
 from sim.exec.interpreter import BAD_DIVERGENCE, FAULT, GROW, LEFT_THE_CODE, RUNAWAY, run_warp
-from sim.exec.state import AT_BARRIER, AT_HEADER, EXITED, RUNNING, Folder, Memory, Recorder, Registers
+from sim.exec.joint import fold_loops
+from sim.exec.state import (
+    AT_BARRIER,
+    AT_PHASE,
+    EXITED,
+    FIRST_WARPGROUP,
+    RUNNING,
+    WARPS_SHIFT,
+    Folder,
+    Memory,
+    Recorder,
+    Registers,
+)
 from sim.isa.dataflow import Dependence, data_dependence
 from sim.isa.launch import CtaClass, KernelLaunch
 from sim.isa.opcodes import Op
@@ -86,11 +98,12 @@ def _attempt(
         recorder = _run_ready_warps(run, recorder)
         if bool(np.all(run.registers.state == EXITED)):
             break
-        if not (_release_barriers(run.registers) or _fold_loops(run, recorder)):
+        released = _release_barriers(run.registers) or _release_phases(run.registers, run.memory)
+        if not (released or fold_loops(launch.program, run.registers, recorder, run.folder, run.memory)):
             raise DeadlockError(_blocked(run))
     wrong = int(contradicted(recorder, run.folder)) if fold else -1
     header, period = (int(value) for value in run.folder.folds[wrong, 4:6])
-    return Execution(_trace(launch, recorder, run.folder), launch, run.memory), (
+    return Execution(_trace(launch, recorder, run.folder, run.memory), launch, run.memory), (
         header,
         period,
     ) if wrong >= 0 else None
@@ -129,42 +142,46 @@ def _run_ready_warps(run: _Run, recorder: Recorder) -> Recorder:
 
 
 def _release_barriers(registers: Registers) -> bool:
-    """Let the warps of a barrier go once every warp that still runs has arrived at it."""
+    """Let the warps of a barrier go once all have arrived: every warp that still runs, or as many as it names."""
     live = registers.state != EXITED
     waiting = registers.state == AT_BARRIER
-    if not waiting.any() or not np.array_equal(live, waiting) or len(set(registers.barrier[live])) > 1:
-        return False
-    registers.state[live] = RUNNING
-    return True
+    released = False
+    for barrier in np.unique(registers.barrier[waiting]):
+        here = waiting & (registers.barrier == barrier)
+        warps = int(barrier) >> WARPS_SHIFT
+        if here.sum() == warps or (warps == 0 and np.array_equal(live, here)):
+            registers.state[here] = RUNNING
+            released = True
+    return released
 
 
-def _fold_loops(run: _Run, recorder: Recorder) -> bool:
-    """Fold the loop that the stopped warps propose, all of them by the same number of windows."""
-    stopped = np.flatnonzero(run.registers.state == AT_HEADER)
-    if not len(stopped):
-        return False
-    folder = run.folder
-    slots, periods = folder.proposal[stopped, 0], folder.proposal[stopped, 1]
-    headers = folder.header[stopped, slots]
-    same = len(set(headers)) == 1 and len(set(periods)) == 1
-    if same and folder.fold_count[0] + len(stopped) < len(folder.folds):
-        windows = int(folder.proposal[stopped, 2].min())
-        for warp in stopped:
-            apply_fold(warp, windows, run.registers, recorder, folder)
-    else:  # warps that disagree run on and may propose again later
-        folder.retry_at[stopped, slots] = folder.iterations[stopped, slots] + state.MAX_PERIOD
-    run.registers.state[stopped] = RUNNING
-    return True
+def _release_phases(registers: Registers, memory: Memory) -> bool:
+    """Let warps that an mbarrier holds look again once a phase of any has ended."""
+    ready = (registers.state == AT_PHASE) & (registers.completions < memory.completions[0])
+    registers.state[ready] = RUNNING
+    return bool(ready.any())
 
 
 def _blocked(run: _Run) -> str:
     """Name what every warp waits for."""
-    text = run.launch.program.text
     parts = []
-    for warp in np.flatnonzero(run.registers.state == AT_BARRIER):
-        pc = int(run.registers.group_pc[warp, 0]) - 1
-        parts.append(f"warp {warp} at barrier {run.registers.barrier[warp]} ({text[pc]})")
+    for warp in np.flatnonzero(np.isin(run.registers.state, (AT_BARRIER, AT_PHASE))):
+        parts.append(f"warp {warp} at {_place(run, int(warp))}")
     return f"{run.launch.program.name}: deadlock: {'; '.join(parts)}; no warp can arrive"
+
+
+def _place(run: _Run, warp: int) -> str:
+    registers, text = run.registers, run.launch.program.text
+    number = int(registers.barrier[warp])
+    if registers.state[warp] == AT_PHASE:
+        group = int(np.flatnonzero(registers.group_wait[warp] == state.PHASE_WAIT)[0])
+        completed = int(run.memory.mbarriers[number, mbarrier.COMPLETED])
+        pc = int(registers.group_pc[warp, group])
+        return f"mbarrier {number}, which has completed {completed} phases ({text[pc]})"
+    pc = int(registers.group_pc[warp, 0]) - 1
+    number &= (1 << WARPS_SHIFT) - 1
+    name = f"barrier {number}" if number < FIRST_WARPGROUP else "its warpgroup's wgmma"
+    return f"{name} ({text[pc]})"
 
 
 def _fault_text(run: _Run, warp: int) -> str:
@@ -186,6 +203,13 @@ def _fault_text(run: _Run, warp: int) -> str:
         LEFT_THE_CODE: "control left the kernel's code after this instruction",
         access.OUT_OF_RANGE_LOCAL: f"local address {address:#x} is outside {stack}",
         access.MISALIGNED: f"address {address:#x} is not aligned to the access",
+        mbarrier.NO_MBARRIER: f"shared address {address:#x} holds no initialised mbarrier",
+        mbarrier.SPREAD_MBARRIER: "the lanes name different mbarriers",
+        mbarrier.TOO_MANY_ARRIVALS: "more arrivals than the mbarrier expects in a phase",
+        mbarrier.TOO_MANY_MBARRIERS: f"more than {mbarrier.MBARRIERS} mbarriers",
+        bulk.NO_TENSOR_MAP: "the address is not that of a tensor map argument of this rank",
+        warpgroup.BAD_DESCRIPTOR: "matrix descriptors with a base offset are not supported",
+        asynchronous.STATE_IS_READ: "the state that an mbarrier operation returns is not supported",
     }.get(code, "the operation is not supported by the executor")
     return f"{head}: warp {warp} lane {lane}: {what}"
 
@@ -198,7 +222,7 @@ def _nearest_buffer(launch: KernelLaunch, address: int) -> str:
     return ""
 
 
-def _trace(launch: KernelLaunch, recorder: Recorder, folder: Folder) -> WarpTrace:
+def _trace(launch: KernelLaunch, recorder: Recorder, folder: Folder, memory: Memory) -> WarpTrace:
     """Concatenate the warps' rows into the columns of a WarpTrace."""
     offset = np.concatenate([[0], np.cumsum(recorder.count)]).astype(np.int64)
     rows = np.concatenate([recorder.rows[warp, :count] for warp, count in enumerate(recorder.count)])
@@ -207,10 +231,13 @@ def _trace(launch: KernelLaunch, recorder: Recorder, folder: Folder) -> WarpTrac
         [folds[:, 1] + offset[folds[:, 0]], folds[:, 2] + offset[folds[:, 0]], folds[:, 3]], axis=1
     )
     columns = [np.ascontiguousarray(rows[:, index]) for index in range(state.TRACE_COLUMNS)]
-    pc, lanes, pattern, lines, sectors, misses, taken, buffer = columns
+    pc, lanes, pattern, lines, sectors, misses, taken, buffer, barrier, phase, arrivals, tx = columns
     patterns = recorder.patterns[: int(recorder.pattern_count[0])].copy()
-    none = np.zeros(len(pc), np.int32)
+    phase_step = np.zeros(len(pc), np.int32)
+    for begin, end, _ in loops:
+        phase_step[begin:end] = phase[begin:end] - phase[2 * begin - end : begin]
+    expected = memory.mbarriers[: int(memory.mbarrier_count[0]), mbarrier.EXPECTED].astype(np.int32)
     return WarpTrace(
         launch.program, offset, pc, lanes, pattern, lines, sectors, misses, taken, buffer,
-        none - 1, none, none, none, none, loops[np.argsort(loops[:, 0], kind="stable")], patterns, none[:0],
+        barrier, phase, phase_step, arrivals, tx, loops[np.argsort(loops[:, 0], kind="stable")], patterns, expected,
     )  # fmt: skip

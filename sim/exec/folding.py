@@ -4,12 +4,14 @@ At each taken backward branch the registers, the trace row and the decisions so 
 period P when its last three windows of P iterations
 - executed the same instructions with the same lanes, patterns, lines, sectors and branches,
 - touched shared memory at the same addresses, and global memory at addresses that advance linearly,
+- met mbarriers in phases of the same parity that advance linearly,
 - took decisions (comparisons, minima, votes) whose operands differ by linearly advancing amounts,
 - and nowhere did control flow hang on memory, or an address on data of the launch (sim.isa.dataflow).
 Then the number of further windows in which no decision changes has a closed form, and registers that advance linearly
-are moved that far at once. One window is always left to run after the jump; it is compared with what was foretold,
-and a difference makes the executor start again with longer periods for that loop (an address that moves every eighth
-iteration looks constant at first), in the end without folding.
+are moved that far at once; which warps must jump together, sim.exec.joint decides. One window is always left to run
+after the jump; it is compared with what was foretold, and a difference makes the executor start again with longer
+periods for that loop (an address that moves every eighth iteration looks constant at first), in the end without
+folding.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import numpy as np
 
 from sim.exec.access import GLOBAL_BASE_HIGH
 from sim.exec.compute import compare
-from sim.exec.state import BUFFER, HEADERS, MAX_PERIOD, MISSES, PATTERN, PC, RING, TRACE_COLUMNS
+from sim.exec.state import BUFFER, HEADERS, MAX_PERIOD, MISSES, PATTERN, PC, PHASE, RING, TRACE_COLUMNS
 from sim.isa import opcodes as o
 from sim.jit import entry, inner
 
@@ -105,6 +107,10 @@ def _skippable(w, slot, iteration, period, recorder, folder):
             return 0
         if not _linear_address(w, row[0] + index, row[1] + index, row[2] + index, recorder):
             return 0
+        if _phase_step(w, row[0] + index, row[1] + index, recorder) != _phase_step(
+            w, row[1] + index, row[2] + index, recorder
+        ):
+            return 0
     windows = FOREVER
     for index in range(decisions):
         windows = min(
@@ -118,9 +124,16 @@ def _skippable(w, slot, iteration, period, recorder, folder):
 @inner
 def _same_row(w, a, b, recorder):
     for column in range(TRACE_COLUMNS):
-        if column != MISSES and recorder.rows[w, a, column] != recorder.rows[w, b, column]:
+        differs = recorder.rows[w, a, column] != recorder.rows[w, b, column]
+        if differs and column != MISSES and column != PHASE:
             return False
-    return True
+    return _phase_step(w, a, b, recorder) & 1 == 0
+
+
+@inner
+def _phase_step(w, a, b, recorder):
+    """Return by how many completions of its mbarrier row ``b`` is later than row ``a``."""
+    return recorder.rows[w, b, PHASE] - recorder.rows[w, a, PHASE]
 
 
 @inner
@@ -236,5 +249,8 @@ def contradicted(recorder, folder):
                 return fold
             step = recorder.address[w, begin + index] - recorder.address[w, begin - length + index]
             if recorder.address[w, end + index] != recorder.address[w, begin + index] + step * (windows + 1):
+                return fold
+            phases = _phase_step(w, begin - length + index, begin + index, recorder)
+            if _phase_step(w, begin + index, end + index, recorder) != phases * (windows + 1):
                 return fold
     return -1

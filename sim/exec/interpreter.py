@@ -9,25 +9,36 @@ import numpy as np
 
 from sim.exec import access as mem
 from sim.exec import lanes as ln
+from sim.exec.asynchronous import asynchronous_operation, await_phase
+from sim.exec.bulk import first_address
 from sim.exec.compute import integer_operation
 from sim.exec.floating import float_operation
 from sim.exec.folding import at_header, remember_event
 from sim.exec.lanes import LANES, NONE
 from sim.exec.state import (
     ACTIVE,
+    ARRIVALS,
     AT_BARRIER,
     AT_HEADER,
+    AT_PHASE,
     BUFFER,
     EXITED,
+    FIRST_WARPGROUP,
     GROUPS,
     LINES,
+    MBARRIER,
     MISSES,
     PATTERN,
     PC,
+    PHASE,
+    PHASE_WAIT,
     SECTORS,
     TAKEN,
+    TX,
+    WARPS_SHIFT,
 )
 from sim.exec.tensor import hmma, imma
+from sim.exec.warpgroup import GROUP_WARPS
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
 from sim.jit import entry, inner
@@ -50,6 +61,14 @@ BRA, EXIT, BSSY, BSYNC, BREAK, WARPSYNC, BAR = (
     int(op) for op in (Op.BRA, Op.EXIT, Op.BSSY, Op.BSYNC, Op.BREAK, Op.WARPSYNC, Op.BAR)
 )
 LDL, STL, ATOMS, CALL, RET, BMOV = (int(op) for op in (Op.LDL, Op.STL, Op.ATOMS, Op.CALL, Op.RET, Op.BMOV))
+HGMMA, IGMMA, WGMMA_WAIT = int(Op.HGMMA), int(Op.IGMMA), int(Op.WGMMA_WAIT)
+TENSOR_LOAD, TENSOR_STORE, BULK_LOAD, BULK_STORE = (
+    int(op) for op in (Op.TENSOR_LOAD, Op.TENSOR_STORE, Op.BULK_LOAD, Op.BULK_STORE)
+)
+MBARRIER_INIT, MBARRIER_ARRIVE, MBARRIER_WAIT = (
+    int(op) for op in (Op.MBARRIER_INIT, Op.MBARRIER_ARRIVE, Op.MBARRIER_WAIT)
+)
+ELECT, SET_REGISTERS = int(Op.ELECT), int(Op.SET_REGISTERS)
 FIRST_MEMORY, LAST_MEMORY, FIRST_CONTROL = LDL, ATOMG, BRA
 FIRST_FLOAT, LAST_FLOAT = int(Op.FADD), int(Op.FCHK)
 SHFL, VOTE = int(Op.SHFL), int(Op.VOTE)
@@ -258,6 +277,15 @@ def _local_operation(w, op, s, m, active, regs, uni, memory, tags_row, address, 
 
 
 @inner
+def _others_blocked(w, g, registers):
+    """Return whether group ``g`` is the only one of its warp that may run."""
+    ready = 0
+    for index in range(registers.groups[w]):
+        ready += registers.group_wait[w, index] < 0
+    return ready == 1
+
+
+@inner
 def _report(fault, code, lane, address):
     fault[0] = code
     fault[2] = lane
@@ -298,14 +326,21 @@ def run_warp(
     event = scratch.event
     capacity = recorder.rows.shape[1]
     pattern_limit = len(recorder.patterns) - 1
+    for g in range(groups[w]):
+        if group_wait[w, g] == PHASE_WAIT:
+            group_wait[w, g] = -1
     while True:
         g = 0
-        while g < groups[w] and group_wait[w, g] >= 0:
+        while g < groups[w] and group_wait[w, g] != -1:
             g += 1
         if groups[w] == 0:
             state[w] = EXITED
             return STOPPED
         if g == groups[w]:
+            for index in range(groups[w]):
+                if group_wait[w, index] == PHASE_WAIT:
+                    state[w] = AT_PHASE
+                    return STOPPED
             fault[0] = BAD_DIVERGENCE
             fault[1] = group_pc[w, 0]
             return FAULT
@@ -324,7 +359,8 @@ def run_warp(
         entry[ACTIVE] = count
         entry[PATTERN] = -1
         entry[LINES] = entry[SECTORS] = entry[MISSES] = entry[TAKEN] = 0
-        entry[BUFFER] = -1
+        entry[BUFFER] = entry[MBARRIER] = -1
+        entry[PHASE] = entry[ARRIVALS] = entry[TX] = 0
         recorder.address[w, row] = 0
         recorder.count[w] = row + 1
         if op < FIRST_CONTROL:
@@ -350,6 +386,17 @@ def run_warp(
             elif op == IMMA:
                 imma(s, regs, regs_i, scratch.ai, scratch.bi, scratch.acci, 1 + ((m >> 1) & 1),
                      (m & o.ACCUMULATOR_SHIFT_MASK) >> o.ACCUMULATOR_SHIFT)  # fmt: skip
+            elif HGMMA <= op <= BULK_STORE or SET_REGISTERS <= op <= BULK_LOAD:
+                code = asynchronous_operation(
+                    w, op, s, m, active, registers, memory, folder, scratch, entry, fault
+                )
+                if code:
+                    fault[0], fault[1] = code, pc
+                    return FAULT
+                if op == HGMMA or op == IGMMA:  # which stage it works on
+                    recorder.address[w, row] = np.int64(uni[s[2, 1]]) | np.int64(uni[s[2, 1] + 2]) << 16
+                elif op != ELECT and op != SET_REGISTERS and op != MBARRIER_INIT and op != MBARRIER_ARRIVE:
+                    recorder.address[w, row] = first_address(scratch.copy)
             elif FIRST_MEMORY <= op <= LAST_MEMORY:
                 code = memory_operation(
                     w, op, s, m, active, regs, uni, preds, upreds, memory, recorder, entry,
@@ -449,6 +496,8 @@ def run_warp(
                 mask = mask_of(active)
             elif s[0, 0] != ln.UREG or (m & o.CONVERGED != 0) == (groups[w] == 1):
                 mask = mask_of(active)  # .DIV and .CONV ask whether the warp runs together
+            if mask != np.uint32(0) and m & o.ANY_LANE:
+                mask = group_mask[w, g]
             if mask == np.uint32(0):
                 group_pc[w, g] = pc + 1
             elif mask == group_mask[w, g]:
@@ -457,7 +506,7 @@ def run_warp(
                 if (
                     goal <= pc
                     and op == BRA
-                    and groups[w] == 1
+                    and _others_blocked(w, g, registers)
                     and folder.enabled[0]
                     and at_header(w, goal, registers, recorder, folder)
                 ):
@@ -526,9 +575,24 @@ def run_warp(
                 fault[0] = BAD_DIVERGENCE
                 fault[1] = pc
                 return FAULT
-            registers.barrier[w] = s[0, 1]
+            registers.barrier[w] = s[0, 1] + (s[1, 1] >> 5 << WARPS_SHIFT)
             state[w] = AT_BARRIER
             return STOPPED
+        elif op == WGMMA_WAIT:
+            group_pc[w, g] = pc + 1
+            registers.barrier[w] = FIRST_WARPGROUP + w // GROUP_WARPS + (GROUP_WARPS << WARPS_SHIFT)
+            state[w] = AT_BARRIER
+            return STOPPED
+        elif op == MBARRIER_WAIT:
+            if count == 0:
+                group_pc[w, g] = pc + 1
+                continue
+            code = await_phase(w, g, s, active, registers, memory, scratch, entry, fault)
+            if code:
+                fault[0], fault[1] = code, pc
+                return FAULT
+            if group_wait[w, g] == PHASE_WAIT:
+                recorder.count[w] = row  # a wait is one row, written when it is over
         else:
             fault[0] = UNKNOWN_OPERATION
             fault[1] = pc

@@ -16,12 +16,13 @@ import numpy.typing as npt
 from sim.errors import DeadlockError, TcsimError
 from sim.exec import reference_float, reference_tensor, reference_warp  # they register meanings
 from sim.exec.execute import Execution
+from sim.exec.reference_asynchronous import parameter_address, wait_phase
 from sim.exec.reference_integer import MEANINGS
 from sim.exec.reference_memory import ACCESSES, Access, Seen
 from sim.exec.reference_state import LANE, LANES, Array, Group, Slot, Step, Warp
-from sim.exec.state import Memory, build_memory
+from sim.exec.state import FIRST_WARPGROUP, Memory, build_memory
 from sim.isa import opcodes as o
-from sim.isa.launch import CtaClass, Dim3, KernelLaunch
+from sim.isa.launch import CtaClass, Dim3, KernelLaunch, TensorMap
 from sim.isa.opcodes import Kind, Op
 from sim.isa.program import Program
 from sim.isa.trace import WarpTrace
@@ -59,20 +60,49 @@ class Reference:
     def run(self) -> None:
         """Run every warp to its end, from barrier to barrier."""
         while any(warp.groups for warp in self.warps):
+            completed = self.completed
             for warp in self.warps:
-                while warp.groups and warp.barrier is None:
+                while warp.groups and warp.barrier is None and not warp.held:
                     self.step(warp)
-            waiting = {warp.barrier for warp in self.warps if warp.groups}
-            if len(waiting) > 1:
-                raise DeadlockError(f"warps wait at different barriers: {waiting}")
-            for warp in self.warps:
-                warp.barrier = None
+            if not self.release_barriers() and not self.release_held(completed):
+                raise DeadlockError(
+                    f"warps wait at {[warp.barrier or 'an mbarrier' for warp in self.warps if warp.groups]}"
+                )
+
+    @property
+    def completed(self) -> int:
+        """Phases that all mbarriers have completed."""
+        return sum(mbarrier.completed for mbarrier in self.seen.mbarriers)
+
+    def release_barriers(self) -> bool:
+        """Let the warps of every full barrier go."""
+        live = [warp for warp in self.warps if warp.groups]
+        full = False
+        for barrier in {warp.barrier for warp in live} - {None}:
+            here = [warp for warp in live if warp.barrier == barrier]
+            if len(here) == (barrier[1] or len(live)):
+                full = True
+                for warp in here:
+                    warp.barrier = None
+        return full or not live
+
+    def release_held(self, before: int) -> bool:
+        """Let all that mbarriers hold look again, if a phase has ended in the last turn."""
+        held = [warp for warp in self.warps if warp.held]
+        for warp in held:
+            warp.held = False
+            for group in warp.groups:
+                group.held = False
+        return bool(held) and self.completed > before
 
     def step(self, warp: Warp) -> None:
         """Execute the next instruction of the first group that is not blocked."""
-        group = next((each for each in warp.groups if each.waits_at is None), None)
+        group = next((each for each in warp.groups if each.waits_at is None and not each.held), None)
         if group is None:
-            raise DeadlockError(f"warp {warp.number}: every group waits to converge")
+            warp.held = any(each.held for each in warp.groups)
+            if not warp.held:
+                raise DeadlockError(f"warp {warp.number}: every group waits to converge")
+            return
         pc, number = group.pc, int(self.program.guard[group.pc])
         guard = Slot(Kind.UPRED if number & 16 else Kind.PRED, number & 7, o.INV if number & 8 else 0)
         active = group.mask & warp.truth(guard)
@@ -83,6 +113,8 @@ class Reference:
         self.seen.access = Access()
         with np.errstate(all="ignore"):  # NaN and infinity are results, not mistakes
             taken = self.perform(step, group)
+        if group.held:
+            return  # a wait is one row, written when it is over
         self.rows[warp.number].append(Row(pc, int(active.sum()), taken, self.seen.access))
 
     def perform(self, step: Step, group: Group) -> bool:
@@ -90,6 +122,9 @@ class Reference:
         operation = Op(step.operation)
         if operation in _CONTROL:
             return _CONTROL[operation](step, group)
+        if operation == Op.MBARRIER_WAIT:
+            wait_phase(step, group, self.seen)
+            return False
         group.pc += 1
         if not step.active.any():
             return False
@@ -117,12 +152,12 @@ class Reference:
             misses=_column([access.misses for access in accesses]),
             taken=_column([int(row.taken) for row in flat]),
             buffer=_column([access.buffer for access in accesses]),
-            mbarrier=_column([-1 for _ in flat]),
-            phase=_column([0 for _ in flat]),
+            mbarrier=_column([access.mbarrier for access in accesses]),
+            phase=_column([access.phase for access in accesses]),
             phase_step=_column([0 for _ in flat]),
-            arrivals=_column([0 for _ in flat]),
-            tx=_column([0 for _ in flat]),
-            mbarriers=_column([]),
+            arrivals=_column([access.arrivals for access in accesses]),
+            tx=_column([access.tx for access in accesses]),
+            mbarriers=_column([mbarrier.expected for mbarrier in self.seen.mbarriers]),
             loops=np.zeros((0, 3), np.int64),
             patterns=np.array(patterns, np.int32).reshape(-1, 34),
         )
@@ -137,9 +172,18 @@ def execute_reference(launch: KernelLaunch, cta_class: CtaClass) -> Execution:
     memory = build_memory(launch, cta_class)
     special = special_registers(launch, cta_class.cta)
     warps = [_warp(launch, memory, special, number) for number in range(launch.warps)]
-    run = Reference(launch, memory, warps, [[] for _ in warps])
+    run = Reference(launch, memory, warps, [[] for _ in warps], _seen(launch))
     run.run()
     return Execution(run.trace(), launch, memory)
+
+
+def _seen(launch: KernelLaunch) -> Seen:
+    maps = {
+        parameter_address(launch.program.param_base + param.offset): value
+        for param, value in zip(launch.program.params, launch.args, strict=True)
+        if isinstance(value, TensorMap)
+    }
+    return Seen(maps=maps, buffers=[buffer.name for buffer in launch.buffers])
 
 
 def _warp(launch: KernelLaunch, memory: Memory, special: Array, number: int) -> Warp:
@@ -208,6 +252,8 @@ def _branch(step: Step, group: Group) -> bool:
     elif condition.kind == Kind.UREG:  # .DIV and .CONV ask whether the lanes of a mask run together
         alone = len(step.warp.groups) == 1
         jump = jump & (alone if step.modified(o.CONVERGED) else not alone)
+    if step.modified(o.ANY_LANE) and jump.any():
+        jump = group.mask
     return _jump(step, group, jump, step.slots[1].value // 16)
 
 
@@ -289,12 +335,18 @@ def _synchronize_cta(step: Step, group: Group) -> bool:
     if step.active.any():
         if len(step.warp.groups) > 1:
             raise TcsimError("barrier in divergent code")
-        step.warp.barrier = step.slots[0].value
+        step.warp.barrier = (step.slots[0].value, step.slots[1].value // 32)
+    return False
+
+
+def _wait_warpgroup(step: Step, group: Group) -> bool:
+    group.pc += 1
+    step.warp.barrier = (FIRST_WARPGROUP + step.warp.number // 4, 4)
     return False
 
 
 _CONTROL: dict[Op, Callable[[Step, Group], bool]] = {
     Op.BRA: _branch, Op.EXIT: _exit, Op.BSSY: _set_convergence, Op.BSYNC: _wait_convergence,
     Op.BREAK: _break, Op.WARPSYNC: _synchronize_warp, Op.BAR: _synchronize_cta,
-    Op.CALL: _call, Op.RET: _return, Op.BMOV: _move_convergence,
+    Op.WGMMA_WAIT: _wait_warpgroup, Op.CALL: _call, Op.RET: _return, Op.BMOV: _move_convergence,
 }  # fmt: skip

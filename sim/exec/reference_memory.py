@@ -11,6 +11,7 @@ from sim.errors import TcsimError
 from sim.exec.access import GLOBAL_BASE_HIGH, KIND_LOAD, KIND_MATRIX, KIND_STORE, LOCAL_BYTES, STACK_TOP
 from sim.exec.reference_state import LANES, Array, Step, flushed
 from sim.isa import opcodes as o
+from sim.isa.launch import TensorMap
 from sim.isa.opcodes import Kind, Op
 
 
@@ -23,14 +24,43 @@ class Access:
     sectors: int = 0
     misses: int = 0
     buffer: int = -1
+    mbarrier: int = -1
+    phase: int = 0
+    arrivals: int = 0
+    tx: int = 0
+
+
+@dataclass
+class Mbarrier:
+    """One mbarrier: a phase ends when nothing that it waits for is missing."""
+
+    number: int
+    address: int
+    expected: int
+    pending: int
+    announced: int = 0  # bytes not yet delivered
+    completed: int = 0
+
+    def report(self, arrivals: int, announced: int) -> None:
+        """Count arrivals and bytes; delivered ones are negative."""
+        self.pending -= arrivals
+        self.announced += announced
+        if self.pending < 0:
+            raise TcsimError(f"too many arrivals at mbarrier {self.number}")
+        if self.pending == 0 and self.announced == 0:
+            self.completed += 1
+            self.pending = self.expected
 
 
 @dataclass
 class Seen:
-    """The sectors that L1 holds (without capacity), and the access being made."""
+    """What the warps share: the sectors that L1 holds (without capacity), mbarriers; and the access being made."""
 
     sectors: set[int] = field(default_factory=set)
     access: Access = field(default_factory=Access)
+    mbarriers: list[Mbarrier] = field(default_factory=list)
+    maps: dict[int, TensorMap] = field(default_factory=dict)  # by generic address
+    buffers: list[str] = field(default_factory=list)
 
 
 def size_of(step: Step) -> int:

@@ -39,6 +39,7 @@ class Group:
     mask: Array
     waits_at: int | None = None  # convergence barrier
     waits_for: frozenset[int] = frozenset()  # lanes
+    held: bool = False  # by an mbarrier
 
 
 @dataclass
@@ -55,7 +56,8 @@ class Warp:
     predicates: Array = field(default_factory=lambda: np.zeros((8, LANES), bool))
     uniform_predicates: Array = field(default_factory=lambda: np.zeros(8, bool))
     convergence: dict[int, Array] = field(default_factory=dict)
-    barrier: int | None = None  # number of the barrier it waits at
+    barrier: tuple[int, int] | None = None  # the barrier it waits at: number, warps that meet there (0: all)
+    held: bool = False  # no group may run, and an mbarrier holds one
 
     def __post_init__(self) -> None:
         """Set the constant predicates."""

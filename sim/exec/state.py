@@ -7,22 +7,30 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sim.exec import bulk
 from sim.exec.access import GLOBAL_BASE_HIGH, L1_SECTORS, LOCAL_BYTES, STACK_TOP, find_pattern
+from sim.exec.mbarrier import MBARRIER_FIELDS, MBARRIERS
 from sim.isa import opcodes as o
 from sim.isa.decode import shared_window
-from sim.isa.launch import BufferRef, CtaClass, Dim3, KernelLaunch
+from sim.isa.launch import BufferRef, CtaClass, Dim3, KernelLaunch, TensorMap
 from sim.isa.opcodes import Kind, Op
 from sim.isa.operands import bank_base
 
 Array = npt.NDArray[Any]
 GROUPS = 34  # divergent groups of a warp
+PARAMETERS_AT = 0x198  # in bank 0 of sm_90: the generic address of the parameters
 SCRATCH_WINDOW = 1 << 20  # bytes behind a buffer without data
-TRACE_COLUMNS = 8  # pc, lanes, pattern, lines, sectors, misses, taken, buffer
-PC, ACTIVE, PATTERN, LINES, SECTORS, MISSES, TAKEN, BUFFER = range(TRACE_COLUMNS)
+TRACE_COLUMNS = 12  # those of a WarpTrace
+PC, ACTIVE, PATTERN, LINES, SECTORS, MISSES, TAKEN, BUFFER, MBARRIER, PHASE, ARRIVALS, TX = range(
+    TRACE_COLUMNS
+)
 HEADERS = 4  # loops of a warp that are watched at a time
 RING = 64  # iterations remembered per loop: more than three windows of the longest period
 MAX_PERIOD = 16
-RUNNING, AT_BARRIER, EXITED, AT_HEADER = range(4)
+RUNNING, AT_BARRIER, EXITED, AT_HEADER, AT_PHASE = range(5)
+PHASE_WAIT = -2  # in Registers.group_wait: a group that an mbarrier holds
+WARPS_SHIFT = 8  # of Registers.barrier: number of the barrier below, warps that meet there above, 0 = all
+FIRST_WARPGROUP = 16  # the numbers of the barriers at which the warps of a warpgroup wait for its wgmma
 
 
 class Registers(NamedTuple):
@@ -42,7 +50,10 @@ class Registers(NamedTuple):
     groups: Array  # int64 [W]
     exited: Array  # uint32 [W]
     state: Array  # int64 [W]
-    barrier: Array  # int64 [W] number of the barrier the warp waits at
+    barrier: Array  # int64 [W] the barrier (see WARPS_SHIFT) or the mbarrier that the warp waits at
+    completions: (
+        Array  # int64 [W] phases that all mbarriers had completed when the warp began to wait for one
+    )
     special: Array  # uint32 [W, 16, 32] special registers
 
 
@@ -60,6 +71,10 @@ class Memory(NamedTuple):
     tags: Array  # int64: sectors that L1 has seen
     local: Array  # uint8: LOCAL_BYTES per thread, the top of the stack
     local_words: Array
+    mbarriers: Array  # int64 [MBARRIERS, MBARRIER_FIELDS] in the order of their initialisation
+    mbarrier_count: Array  # int64 [1]
+    completions: Array  # int64 [1] phases completed so far, of all mbarriers
+    maps: Array  # int64 [tensor maps, MAP_FIELDS]
 
 
 class Recorder(NamedTuple):
@@ -125,6 +140,7 @@ def build_registers(launch: KernelLaunch, cta: Dim3) -> Registers:
         ~masks,
         np.zeros(warps, np.int64),
         np.zeros(warps, np.int64),
+        np.zeros(warps, np.int64),
         _special_registers(launch, cta),
     )
 
@@ -169,6 +185,7 @@ def build_memory(launch: KernelLaunch, cta_class: CtaClass) -> Memory:
     return Memory(
         shared, shared.view(np.uint32), flat, words, starts, windows, sizes, _constants(launch),
         np.full(L1_SECTORS, -1, np.int64), local, local.view(np.uint32),
+        np.zeros((MBARRIERS, MBARRIER_FIELDS), np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64), _maps(launch),
     )  # fmt: skip
 
 
@@ -193,14 +210,39 @@ def _constants(launch: KernelLaunch) -> Array:
     flat[0:24].view(np.uint32)[:] = [*launch.block, *launch.grid]
     flat[0x28:0x2C].view(np.uint32)[0] = STACK_TOP
     names = {buffer.name: index for index, buffer in enumerate(launch.buffers)}
+    if any(isinstance(value, TensorMap) for value in launch.args):
+        flat[PARAMETERS_AT : PARAMETERS_AT + 8].view(np.uint32)[:] = program.param_base, bulk.PARAMETERS_HIGH
     for param, value in zip(program.params, launch.args, strict=True):
-        if isinstance(value, BufferRef):
+        if isinstance(value, TensorMap):
+            raw = np.zeros(param.size, np.uint8)  # its bits are the driver's; see _maps
+        elif isinstance(value, BufferRef):
             raw = np.array([buffer_address(names[value.name], value.offset_bytes)], np.uint64).view(np.uint8)
         else:
             raw = np.array([value]).view(np.uint8)
         at = program.param_base + param.offset
         flat[at : at + len(raw)] = raw
     return flat.view(np.uint32)
+
+
+def _maps(launch: KernelLaunch) -> Array:
+    """Lay out the tensor maps among the arguments by the address at which the kernel finds them."""
+    names = {buffer.name: index for index, buffer in enumerate(launch.buffers)}
+    rows = []
+    for param, value in zip(launch.program.params, launch.args, strict=True):
+        if isinstance(value, TensorMap):
+            row = np.zeros(bulk.MAP_FIELDS, np.int64)
+            row[bulk.AT] = launch.program.param_base + param.offset
+            row[bulk.START] = buffer_address(names[value.buffer], value.offset_bytes)
+            row[bulk.ELEMENT], row[bulk.RANK] = value.element_bytes, len(value.dims)
+            row[bulk.SWIZZLE] = value.swizzle_bytes
+            for field, values in (
+                (bulk.DIMS, value.dims),
+                (bulk.BOX, value.box),
+                (bulk.STRIDES + 1, value.strides_bytes),
+            ):
+                row[field : field + len(values)] = values
+            rows.append(row)
+    return np.array(rows, np.int64).reshape(-1, bulk.MAP_FIELDS)
 
 
 def build_recorder(warps: int, capacity: int, patterns: int) -> Recorder:
@@ -256,6 +298,7 @@ class Scratch(NamedTuple):
     ai: Array
     bi: Array
     acci: Array
+    copy: Array
 
 
 def build_scratch() -> Scratch:
@@ -272,6 +315,7 @@ def build_scratch() -> Scratch:
         np.zeros(32, np.int64),
         a, a.view(np.uint32), b, b.view(np.uint32), np.zeros(128, np.float32),
         np.zeros(512, np.int32), np.zeros(256, np.int32), np.zeros(128, np.int32),
+        np.zeros(bulk.COPY_FIELDS, np.int64),
     )  # fmt: skip
 
 

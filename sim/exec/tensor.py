@@ -16,7 +16,7 @@ INFINITE = np.uint32(0x7C00)
 
 
 @compiled
-def _expand(bits, values, count, bfloat):
+def expand(bits, values, count, bfloat):
     """Convert raw 16-bit numbers in ``bits`` to FP32 in place; ``values`` is the same memory."""
     if bfloat:
         for index in range(count):
@@ -45,6 +45,16 @@ def _gather(bits, inner, width, column, regs, number):
 
 
 @compiled
+def multiply(a, b, acc, depth):
+    """Add the products of a (depth x 16) and b (depth x 8) to a 16 x 8 accumulator, over k in order."""
+    for inner in range(depth):
+        for row in range(16):
+            factor = a[16 * inner + row]
+            for column in range(8):
+                acc[8 * row + column] += factor * b[8 * inner + column]
+
+
+@compiled
 def hmma(slots, regs, regs_f, a_bits, a, b_bits, b, acc, steps, half_accumulator, bfloat):
     """Run m16n8k(8*steps) on 16-bit inputs. Flat scratch: ``a``, ``b``, ``acc`` FP32, ``*_bits`` the same as uint32."""
     base_a, base_b = slots[1, 1], slots[2, 1]
@@ -52,21 +62,17 @@ def hmma(slots, regs, regs_f, a_bits, a, b_bits, b, acc, steps, half_accumulator
         _gather(a_bits, 8 * step, 16, 0, regs, base_a + 2 * step if base_a != RZ else RZ)
         _gather(a_bits, 8 * step, 16, 8, regs, base_a + 2 * step + 1 if base_a != RZ else RZ)
         _gather(b_bits, 8 * step, 8, 0, regs, base_b + step if base_b != RZ else RZ)
-    _expand(a_bits, a, 256, bfloat)
-    _expand(b_bits, b, 128, bfloat)
+    expand(a_bits, a, 256, bfloat)
+    expand(b_bits, b, 128, bfloat)
     if half_accumulator:
-        _load_half_accumulator(slots[3, 1], regs, acc)
+        load_half_accumulator(slots[3, 1], regs, acc)
     else:
-        _load_accumulator(slots[3, 1], regs_f, acc)
-    for inner in range(8 * steps):
-        for row in range(16):
-            factor = a[16 * inner + row]
-            for column in range(8):
-                acc[8 * row + column] += factor * b[8 * inner + column]
+        load_accumulator(slots[3, 1], regs_f, acc)
+    multiply(a, b, acc, 8 * steps)
     if half_accumulator:
-        _store_half_accumulator(slots[0, 1], regs, acc)
+        store_half_accumulator(slots[0, 1], regs, acc)
     else:
-        _store_accumulator(slots[0, 1], regs_f, acc)
+        store_accumulator(slots[0, 1], regs_f, acc)
 
 
 # The accumulator is 16 rows of 8, flat: lane 4 * group + thread holds (group, 2 * thread) at 2 * lane, its
@@ -74,7 +80,8 @@ def hmma(slots, regs, regs_f, a_bits, a, b_bits, b, acc, steps, half_accumulator
 
 
 @compiled
-def _load_accumulator(number, regs, acc):
+def load_accumulator(number, regs, acc):
+    """Read 16 x 8 words from four registers; RZ reads as zeros."""
     for lane in range(32):
         for part in range(2):
             place = 64 * part + 2 * lane
@@ -83,7 +90,8 @@ def _load_accumulator(number, regs, acc):
 
 
 @compiled
-def _store_accumulator(number, regs, acc):
+def store_accumulator(number, regs, acc):
+    """Write 16 x 8 words to four registers."""
     for lane in range(32):
         for part in range(2):
             regs[number + 2 * part, lane] = acc[64 * part + 2 * lane]
@@ -91,7 +99,8 @@ def _store_accumulator(number, regs, acc):
 
 
 @compiled
-def _load_half_accumulator(number, regs, acc):
+def load_half_accumulator(number, regs, acc):
+    """Read 16 x 8 halves from two registers."""
     for lane in range(32):
         for part in range(2):
             word = regs[number + part, lane] if number != RZ else np.uint32(0)
@@ -100,7 +109,8 @@ def _load_half_accumulator(number, regs, acc):
 
 
 @compiled
-def _store_half_accumulator(number, regs, acc):
+def store_half_accumulator(number, regs, acc):
+    """Round 16 x 8 numbers to halves in two registers."""
     for lane in range(32):
         for part in range(2):
             low = to_half(np.float64(acc[64 * part + 2 * lane]))
@@ -109,7 +119,8 @@ def _store_half_accumulator(number, regs, acc):
 
 
 @compiled
-def _signed_byte(word, index):
+def signed_byte(word, index):
+    """Return byte ``index`` of a word, sign-extended."""
     value = np.int32((word >> np.uint32(8 * index)) & np.uint32(0xFF))
     return value - 256 if value >= 128 else value
 
@@ -124,15 +135,11 @@ def imma(slots, regs, regs_i, a, b, acc, steps, shift):
         for lane in range(32):
             group, inner = lane >> 2, 16 * step + 4 * (lane & 3)
             for index in range(4):
-                a[16 * (inner + index) + group] = _signed_byte(regs[first, lane], index)
-                a[16 * (inner + index) + group + 8] = _signed_byte(regs[second, lane], index)
-                b[8 * (inner + index) + group] = _signed_byte(regs[third, lane], index)
-    _load_accumulator(slots[3, 1], regs_i, acc)
+                a[16 * (inner + index) + group] = signed_byte(regs[first, lane], index)
+                a[16 * (inner + index) + group + 8] = signed_byte(regs[second, lane], index)
+                b[8 * (inner + index) + group] = signed_byte(regs[third, lane], index)
+    load_accumulator(slots[3, 1], regs_i, acc)
     for index in range(128):
         acc[index] <<= shift
-    for inner in range(16 * steps):
-        for row in range(16):
-            factor = a[16 * inner + row]
-            for column in range(8):
-                acc[8 * row + column] += factor * b[8 * inner + column]
-    _store_accumulator(slots[0, 1], regs_i, acc)
+    multiply(a, b, acc, 16 * steps)
+    store_accumulator(slots[0, 1], regs_i, acc)

@@ -95,6 +95,7 @@ class Op(IntEnum):
     MBARRIER_WAIT = 87  # control: a warp stays there until the phase is complete
     CALL = 88
     RET = 89
+    WGMMA_WAIT = 90  # control: the warps of a warpgroup wait for each other, since its wgmma end together
 
 
 class Kind(IntEnum):

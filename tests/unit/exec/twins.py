@@ -24,7 +24,13 @@ from sim.isa.units import Unit
 
 Array = npt.NDArray[Any]
 CONSTANT_BYTES, SHARED_BYTES, BUFFER_BYTES = 1024, 4096, 4096
-CONTROL = {Op.BRA, Op.EXIT, Op.BSSY, Op.BSYNC, Op.BREAK, Op.WARPSYNC, Op.BAR, Op.CALL, Op.RET}
+CONTROL = {
+    Op.BRA, Op.EXIT, Op.BSSY, Op.BSYNC, Op.BREAK, Op.WARPSYNC, Op.BAR, Op.CALL, Op.RET, Op.MBARRIER_WAIT, Op.WGMMA_WAIT,
+}  # fmt: skip
+# Their operands depend on each other: test_asynchronous.py
+ASYNCHRONOUS = {
+    Op.HGMMA, Op.IGMMA, Op.TENSOR_LOAD, Op.TENSOR_STORE, Op.BULK_LOAD, Op.BULK_STORE, Op.MBARRIER_INIT, Op.MBARRIER_ARRIVE,
+}  # fmt: skip
 WHOLE_WARP = {Op.HMMA, Op.IMMA, Op.LDSM, Op.STSM}
 
 # Registers 0-39 are results and data; these hold addresses and are never written:
@@ -66,7 +72,7 @@ class Outcome:
     flat: Array
     shared: Array
     local: Array
-    rows: Array  # pc, lanes, lines, sectors, misses, taken, buffer
+    rows: Array  # every column of the trace but the pattern
     patterns: Array
 
 
@@ -157,7 +163,8 @@ def run_twin(launch: KernelLaunch, start: Start) -> Outcome:
     run = Reference(launch, memory, [warp], [[]])
     run.run()
     trace = run.trace()
-    columns = [trace.pc, trace.lanes, trace.lines, trace.sectors, trace.misses, trace.taken, trace.buffer]
+    names = "pc lanes lines sectors misses taken buffer mbarrier phase arrivals tx"
+    columns = [getattr(trace, name) for name in names.split()]
     patterns = trace.patterns[trace.pattern[trace.pattern >= 0]]
     return Outcome(
         warp.general, warp.uniform, warp.predicates.astype(np.uint8), warp.uniform_predicates.astype(np.uint8),
@@ -245,7 +252,7 @@ class _Line:
         return str(getattr(self, f"_{letter}")(index))
 
     def _d(self, index: int) -> str:
-        if self.uniform or self.opcode in ("S2UR", "R2UR") or self.form.op == Op.REDUX:
+        if self.uniform or self.opcode in ("S2UR", "R2UR", "ELECT") or self.form.op == Op.REDUX:
             return self.pick("URZ", f"UR{16 + 2 * self.below(20)}")
         return self.pick("RZ", *[f"R{4 * self.below(10)}"] * 4, f"R{self.odd_register()}")
 
@@ -255,7 +262,11 @@ class _Line:
         return 4 * self.below(10) if wide else self.below(40)
 
     def _D(self, index: int) -> str:  # noqa: N802
-        return f"{'UP' if self.uniform else 'P'}{self.pick('T', str(self.below(7)))}"
+        bank = "UP" if self.uniform or self.form.op == Op.SET_REGISTERS else "P"
+        return f"{bank}{self.pick('T', str(self.below(7)))}"
+
+    def _u(self, index: int) -> str:
+        return "[UR10]"
 
     def _p(self, index: int) -> str:
         bank = "UP" if self.uniform and not self.opcode.startswith("VOTEU") else "P"
