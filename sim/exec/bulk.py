@@ -49,6 +49,7 @@ def bulk_operation(op, slots, modifiers, regs, uniform, memory, copy, fault):
         code = _tensor_operands(slots, modifiers & o.RANK_MASK, stores, uniform, memory, copy)
     else:
         code = _bulk_operands(slots, stores, regs, uniform, copy)
+    fault[2], fault[3] = 0, copy[TARGET]
     if code == 0:
         code = _move_box(stores, memory, copy, fault)
     if code == 0 and not stores:
@@ -143,7 +144,7 @@ def _move_box(stores, memory, copy, fault):
                 return OUT_OF_RANGE_GLOBAL
             _ask(address + low, width, copy)
         if real:
-            source = memory.starts[buffer] + (address & 0xFFFFFFFF)
+            source = memory.starts[buffer] + ((address + low) & 0xFFFFFFFF) - low
             _move_row(
                 stores,
                 copy[TARGET] + row * pitch,

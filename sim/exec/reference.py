@@ -78,7 +78,7 @@ class Reference:
         """Let the warps of every full barrier go."""
         live = [warp for warp in self.warps if warp.groups]
         full = False
-        for barrier in {warp.barrier for warp in live} - {None}:
+        for barrier in {warp.barrier for warp in live if warp.barrier}:
             here = [warp for warp in live if warp.barrier == barrier]
             if len(here) == (barrier[1] or len(live)):
                 full = True

@@ -71,10 +71,10 @@ def wait_phase(step: Step, group: Group, seen: Seen) -> None:
 @meaning(Op.ELECT)
 def elect(step: Step) -> None:
     """Name the lowest of the active lanes that the predicate lets stand."""
-    candidates = np.flatnonzero(step.active & step.truth(2))
-    leader = int(candidates[0]) if len(candidates) else -1
-    step.write(1, np.full(LANES, max(0, leader), np.uint32))
-    step.write_truth(0, leader == LANE)
+    candidates = LANE[step.active & step.truth(2)]
+    leader = candidates[:1]
+    step.write(1, np.full(LANES, leader.sum(), np.uint32))
+    step.write_truth(0, np.isin(LANE, leader))
 
 
 @meaning(Op.SET_REGISTERS)
@@ -173,7 +173,7 @@ def _operand(step: Step, low: int, high: int, rows: Array) -> Array:
     between = leading if swizzle == 16 else 16
     address = start + (rows // 8 * stride + rows % 8 * swizzle)[:, None] + pieces * between
     address = address ^ (address // 128 % (swizzle // 16) * 16)
-    return step.warp.memory.shared[address[:, :, None] + np.arange(16)].reshape(len(rows), 32)
+    return np.reshape(step.warp.memory.shared[address[:, :, None] + np.arange(16)], (len(rows), 32))
 
 
 def _fragment(step: Step) -> Array:

@@ -29,7 +29,8 @@ CONTROL = {
 }  # fmt: skip
 # Their operands depend on each other: test_asynchronous.py
 ASYNCHRONOUS = {
-    Op.HGMMA, Op.IGMMA, Op.TENSOR_LOAD, Op.TENSOR_STORE, Op.BULK_LOAD, Op.BULK_STORE, Op.MBARRIER_INIT, Op.MBARRIER_ARRIVE,
+    Op.HGMMA, Op.IGMMA, Op.TENSOR_LOAD, Op.TENSOR_STORE, Op.BULK_LOAD, Op.BULK_STORE,
+    Op.MBARRIER_INIT, Op.MBARRIER_ARRIVE,
 }  # fmt: skip
 WHOLE_WARP = {Op.HMMA, Op.IMMA, Op.LDSM, Op.STSM}
 
