@@ -15,6 +15,7 @@ from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError, unknown
 from sim.isa.launch import KernelLaunch
 from sim.isa.program import Program
+from workloads.codes import Codes
 from workloads.schemes.base import get_scheme
 
 FOLDER = Path(__file__).parent / "matmul"
@@ -48,8 +49,9 @@ def launches(
     gpu: GpuSpec,
     tile: str | None = None,
     operands: Arrays | None = None,
+    codes: Codes | None = None,
 ) -> tuple[KernelLaunch, ...]:
-    """Return one launch per tile worth trying, or the one of ``tile``.
+    """Return one launch per tile worth trying, or the one of ``tile``; ``codes`` are laid behind their buffers.
 
     Tiles that cannot run on ``gpu`` or were compiled for other options are passed over, unless ``tile`` asks for
     one: that is an error.
@@ -57,7 +59,13 @@ def launches(
     launch = module(scheme).launch
     names = _names(scheme, m, n, options, gpu) if tile is None else (_checked(scheme, tile, options),)
     found = (launch(m, n, k, options, name, gpu, operands) for name in names)
-    return tuple(with_source(each) for each in found)
+    return tuple(with_source(each if codes is None else with_codes(each, codes)) for each in found)
+
+
+def with_codes(launch: KernelLaunch, codes: Codes) -> KernelLaunch:
+    """Return the launch with codes in its buffers, where they decide the addresses."""
+    buffers = tuple(replace(each, data=codes.arrays.get(each.name, each.data)) for each in launch.buffers)
+    return replace(launch, buffers=buffers, data_identity=codes.identity)
 
 
 def matches(scheme: str, tile: Tile, options: Options) -> bool:

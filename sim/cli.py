@@ -27,6 +27,7 @@ from sim.commands.options import (
     SchemeName,
     Suite,
     Tile,
+    Weights,
     Workers,
 )
 from sim.errors import TcsimError
@@ -60,11 +61,12 @@ def _request(
     overrides: list[str] | None,
     extension: list[str] | None,
     kernel: Path | None,
+    weights: Path | None = None,
 ) -> Request:
     from sim.commands.selection import Request
 
     options, changes, extensions = (tuple(values or ()) for values in (option, overrides, extension))
-    return Request(arch, scheme, m, n, k, model, layer, options, tile, changes, extensions, kernel)
+    return Request(arch, scheme, m, n, k, model, layer, options, tile, changes, extensions, kernel, weights)
 
 
 @app.callback(invoke_without_command=True)
@@ -86,8 +88,7 @@ def root(
 @app.command("list")
 def list_names(
     what: Annotated[
-        str | None,
-        typer.Argument(help="archs, schemes, models, suites, extensions, reports or tiles."),
+        str | None, typer.Argument(help="archs, schemes, models, suites, extensions, reports or tiles.")
     ] = None,
 ) -> None:
     """List what can be named."""
@@ -110,13 +111,14 @@ def simulate(
     overrides: Overrides = None,
     extension: Extensions = None,
     kernel: Kernel = None,
+    weights: Weights = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Simulate one matmul, or a kernel of your own."""
-    request = _request(arch, scheme, m, n, k, model, layer, option, tile, overrides, extension, kernel)
+    asked = _request(arch, scheme, m, n, k, model, layer, option, tile, overrides, extension, kernel, weights)
     from sim.commands import simulate as command
 
-    command.run(request, as_json)
+    command.run(asked, as_json)
 
 
 @app.command()
@@ -259,9 +261,7 @@ def calibrate(
 
 
 @app.command()
-def schema(
-    what: Annotated[str, typer.Argument(help="gpu or sweep.")] = "gpu",
-) -> None:
+def schema(what: Annotated[str, typer.Argument(help="gpu or sweep.")] = "gpu") -> None:
     """Print the JSON Schema of a kind of YAML file, for editors."""
     from sim.commands import listing
 

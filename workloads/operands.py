@@ -26,12 +26,14 @@ class Operands:
 def random_operands(
     scheme: Scheme, m: int, n: int, k: int, options: Options | None = None, seed: int = 0
 ) -> Operands:
-    """Draw the scheme's activations, and normal weights of variance 1/k so that outputs are of the order of one."""
+    """Draw the scheme's activations and weights, so that outputs are of the order of one."""
     checked = scheme.check_options(options)
     scheme.check_shape(m, n, k, checked)
-    generator = np.random.default_rng(seed)
-    x, activations = scheme.activations(generator, m, k, checked)
-    weight = generator.standard_normal((n, k), dtype=np.float32)
-    weight *= np.float32(k**-0.5)
-    quantized = scheme.quantize(weight, checked)
+    x, activations = scheme.activations(np.random.default_rng(seed), m, k, checked)
+    quantized = draw_weights(scheme, n, k, checked, seed)
     return Operands(scheme, x, quantized, {**scheme.pack(quantized), "activations": activations})
+
+
+def draw_weights(scheme: Scheme, n: int, k: int, options: Options, seed: int) -> Arrays:
+    """Draw and quantize W [n, k]; its first rows do not depend on n, nor any of it on M."""
+    return scheme.draw(np.random.default_rng([seed, 1]), n, k, scheme.check_options(options))

@@ -27,6 +27,7 @@ from gpu_kernels.measuring.verify import Half, read_output, require_same, verify
 from sim.arch.load import load_gpu
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError, TcsimError
+from workloads.codes import SEED as CODES_SEED
 from workloads.operands import Operands, random_operands
 from workloads.schemes.base import get_scheme
 
@@ -56,10 +57,14 @@ def groups(cases: Sequence[Indexed]) -> list[tuple[Indexed, ...]]:
 
 
 def draw(cases: tuple[Indexed, ...], seed: int) -> Operands:
-    """Draw the operands of cases that share their weights, for the largest M among them."""
+    """Draw the operands of cases that share their weights, for the largest M among them.
+
+    Codes on which counters depend are always the same ones, so that the simulator can draw them too.
+    """
     index, first = cases[0]
-    m = max(case.m for _, case in cases)
-    return random_operands(get_scheme(first.scheme), m, first.n, first.k, first.options, seed + index)
+    m, scheme = max(case.m for _, case in cases), get_scheme(first.scheme)
+    chosen = CODES_SEED if scheme.code_buffers else seed + index
+    return random_operands(scheme, m, first.n, first.k, first.options, chosen)
 
 
 def prepare(cases: tuple[Indexed, ...], seed: int) -> Prepared:

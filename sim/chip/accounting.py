@@ -11,6 +11,8 @@ import numpy.typing as npt
 from sim.arch.checks import mma_ops
 from sim.arch.spec import GpuSpec
 from sim.chip.run import ChipRun, TracedClass, input_type, mma_counts
+from sim.exec.execute import execute_grid
+from sim.isa.launch import KernelLaunch
 from sim.isa.trace import WarpTrace
 from sim.isa.units import Unit
 from sim.results import STALLS, SharedAccess
@@ -81,6 +83,21 @@ def row_wavefronts(trace: WarpTrace, gpu: GpuSpec) -> tuple[F64, F64]:
     actual = np.concatenate([wavefronts(trace.patterns, memory), none])
     ideal = np.concatenate([ideal_wavefronts(trace.patterns, memory), none])
     return actual[trace.pattern], ideal[trace.pattern]  # pattern -1 = the last, zero
+
+
+def counted_shared_wavefronts(launch: KernelLaunch, gpu: GpuSpec) -> dict[str, float]:
+    """Count the wavefronts on shared memory over all CTAs, each executed with its own codes.
+
+    ``counters`` takes one CTA of a class for all of them: with other codes they have other bank conflicts, and that
+    is right within the chance of a sample only.
+    """
+    totals = dict.fromkeys(SHARED_UNITS, 0.0)
+    for each in execute_grid(launch):
+        trace = each.trace
+        unit, per_row = trace.program.unit[trace.pc], row_wavefronts(trace, gpu)[0]
+        for name, kind in SHARED_UNITS.items():
+            totals[name] += float(per_row[unit == int(kind)].sum())
+    return totals
 
 
 def usage(run: ChipRun, gpu: GpuSpec, totals: Mapping[str, float]) -> Usage:

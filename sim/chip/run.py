@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,27 +30,33 @@ from sim.sm.plan import MOST_ITERATIONS
 F64 = npt.NDArray[np.float64]
 TRACES_KEPT = 256
 TIMINGS_KEPT = 4096
+ROWS_KEPT = 1 << 21  # executed instructions in all that a cache keeps; one takes about 100 bytes
 T = TypeVar("T")
 
 
 class Cache:
-    """The most recently used results of a pure function, by key."""
+    """The most recently used results of a pure function, by key: so many, and of so much weight together."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, weight: Callable[[Any], int] = lambda result: 0) -> None:
+        self._size, self._weight = size, weight
         self._kept: OrderedDict[Hashable, object] = OrderedDict()
+        self._weights = 0
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the result for ``key``, making it if it is not kept."""
         if key not in self._kept:
-            self._kept[key] = make()
-            if len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            self._kept[key] = made = make()
+            self._weights += self._weight(made)
+            while len(self._kept) > self._size or (self._weights > ROWS_KEPT and len(self._kept) > 1):
+                _, oldest = self._kept.popitem(last=False)
+                self._weights -= self._weight(oldest)
         self._kept.move_to_end(key)
         return self._kept[key]  # type: ignore[return-value]
 
 
-_TRACES, _TRAFFIC, _TIMINGS = Cache(TRACES_KEPT), Cache(TRACES_KEPT), Cache(TIMINGS_KEPT)
+_TRACES = Cache(TRACES_KEPT, lambda classes: sum(len(each.trace.pc) for each in classes))
+_TRAFFIC = Cache(TRACES_KEPT)
+_TIMINGS = Cache(TIMINGS_KEPT, lambda timer: timer.rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,13 +107,13 @@ class ChipRun:
 def trace_launch(launch: KernelLaunch) -> tuple[TracedClass, ...]:
     """Execute one CTA of each class; traces are kept and serve every machine."""
     identity = launch_identity(launch)
-    if any(buffer.data is not None for buffer in launch.buffers):
-        return _trace_classes(launch)  # data may drive addresses: nothing is kept
+    if not launch.data_identity and any(buffer.data is not None for buffer in launch.buffers):
+        return _trace_classes(launch)  # data may drive addresses, and which data these are is not known
     return _TRACES.get(identity, lambda: _trace_classes(launch))
 
 
 def launch_identity(launch: KernelLaunch) -> Hashable:
-    """Return all that determines a launch's traces when no data drives them."""
+    """Return all that determines a launch's traces: data by their identity, where they drive them."""
     buffers = tuple((buffer.name, buffer.nbytes, buffer.role) for buffer in launch.buffers)
     classes = tuple((c.cta, c.count, tuple(sorted(c.patches.items()))) for c in launch.classes)
     arguments = tuple(str(argument) for argument in launch.args)
@@ -119,6 +125,7 @@ def launch_identity(launch: KernelLaunch) -> Hashable:
         arguments,
         buffers,
         classes,
+        launch.data_identity,
     )
 
 

@@ -7,18 +7,20 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpu_kernels.catalog import launches
+from gpu_kernels.catalog import with_codes
 from gpu_kernels.measuring.manifest import Recorded, recorded_files
 from gpu_kernels.measuring.rows import FOLDER, SUFFIX, Row, load_rows
 from sim.chip import accounting
 from sim.chip.run import ChipRun, run_launch
 from sim.commands.parallel import in_order
-from sim.commands.selection import machine
+from sim.commands.selection import described_launches, machine
 from sim.errors import ConfigError, TcsimError, unknown
 from sim.isa.launch import KernelLaunch
 from sim.jsonl import read_records
 from sim.validation.comparison import UNLABELLED, Case, Comparison, CounterPair, Skipped, TimePair
 from sim.validation.prediction import Prediction, by_launch, launch_key
+from workloads.codes import whole_codes
+from workloads.schemes.base import get_scheme
 
 COUNTERS = {  # as the simulator calls it -> as the row does
     "instructions": "instructions",
@@ -105,7 +107,7 @@ def compare(task: Task) -> Outcome:
     """Simulate one row with the kernel, tile and sizes it was measured with."""
     row, gpu = task.row, machine(task.arch)
     try:
-        launch = launches(row.scheme, row.m, row.n, row.k, row.options, gpu, row.tile)[0]
+        launch = described_launches(row.scheme, row.m, row.n, row.k, row.options, gpu, row.tile)[0]
     except TcsimError as error:
         return Skipped(task.case, task.source, f"today's kernel does not run it: {error}", stale=True)
     if reason := _stale(row, launch):
@@ -117,6 +119,9 @@ def compare(task: Task) -> Outcome:
         return Skipped(task.case, task.source, f"cannot be simulated: {error}", stale=False)
     totals = accounting.counters(run, gpu)
     split = accounting.breakdown_us(run, accounting.usage(run, gpu, totals))
+    if row.counters is not None and get_scheme(row.scheme).code_buffers:
+        codes = whole_codes(get_scheme(row.scheme), row.n, row.k, row.options)
+        totals |= accounting.counted_shared_wavefronts(with_codes(launch, codes), gpu)
     counters, uncounted = _counters(row, run, totals)
     return Comparison(
         case=task.case,

@@ -14,9 +14,15 @@ from typing import Any
 import gpu_kernels
 import sim
 import workloads
-from gpu_kernels.catalog import launches
 from sim.arch.hash import config_hash
-from sim.commands.selection import Selection, check_extensions, check_tile, machine, workload
+from sim.commands.selection import (
+    Selection,
+    check_extensions,
+    check_tile,
+    described_launches,
+    machine,
+    workload,
+)
 from sim.dse.expand import AxisError, Layer, Point
 from sim.dse.spec import Scalar
 from sim.dse.store import point_key
@@ -65,7 +71,7 @@ def evaluate(point: Point) -> RunResult:
     gpu, options = machine(point.arch, point.overrides), _plain(point)
     selection = Selection(
         workload(point.scheme, point.m, point.n, point.k, options),
-        launches(point.scheme, point.m, point.n, point.k, options, gpu, point.tile),
+        described_launches(point.scheme, point.m, point.n, point.k, options, gpu, point.tile),
         gpu,
         point.extensions,
     )

@@ -36,3 +36,11 @@ Suite = Annotated[
 Kernel = Annotated[
     Path | None, typer.Option("--kernel", help="A launch description of your own kernel (Python).")
 ]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="W for look-ups: .npy, .safetensors[:TENSOR]. [default: random ones]",
+    ),
+]

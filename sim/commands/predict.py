@@ -10,7 +10,7 @@ from sim.arch.spec import GpuSpec
 from sim.chip import accounting
 from sim.chip.run import run_launch
 from sim.commands.parallel import in_order
-from sim.commands.selection import machine
+from sim.commands.selection import described_launches, machine
 from sim.commands.terminal import progress_shown, say
 from sim.dse.files import make_directory, write_whole
 from sim.dse.run import default_workers
@@ -60,7 +60,7 @@ def _predict(work: Work) -> Prediction:
 
 def predict(case: Case, gpu: GpuSpec) -> Prediction:
     """Simulate one case at the clock that the simulator predicts and at fixed ones."""
-    launch = case.launch(gpu)
+    launch = described_launches(case.scheme, case.m, case.n, case.k, case.options, gpu, case.tile)[0]
     run = run_launch(launch, gpu)
     totals = accounting.counters(run, gpu)
     return Prediction(

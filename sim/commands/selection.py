@@ -16,6 +16,7 @@ from sim.errors import ConfigError, unknown
 from sim.extensions import available_extensions
 from sim.isa.launch import KernelLaunch
 from sim.results import RunResult, Workload
+from workloads.codes import Codes, codes_of_file, sample_codes
 from workloads.llm import load_model
 from workloads.schemes.base import get_scheme
 
@@ -38,6 +39,7 @@ class Request:
     overrides: tuple[str, ...]  # dotted.field=value
     extensions: tuple[str, ...]
     kernel: Path | None
+    weights: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,35 @@ def select(request: Request) -> Selection:
     options = get_scheme(scheme).check_options(_pairs(request.options), "--option")
     check_tile(scheme, request.tile)
     described = workload(scheme, m, n, k, options)
-    found = launches(scheme, m, n, k, options, gpu, request.tile)
+    codes = None
+    if request.weights is not None:
+        codes = _own_codes(request.weights, scheme, n, k, options)
+        described = replace(described, options={**options, "weights": codes.identity})
+    found = described_launches(scheme, m, n, k, options, gpu, request.tile, codes)
     return Selection(described, found, gpu, request.extensions)
+
+
+def described_launches(
+    scheme: str,
+    m: int,
+    n: int,
+    k: int,
+    options: Mapping[str, Any],
+    gpu: GpuSpec,
+    tile: str | None = None,
+    codes: Codes | None = None,
+) -> tuple[KernelLaunch, ...]:
+    """Describe launches as they are simulated: with codes where these decide the addresses."""
+    found = codes or sample_codes(get_scheme(scheme), n, k, options)
+    return launches(scheme, m, n, k, options, gpu, tile, codes=found)
+
+
+def _own_codes(path: Path, scheme: str, n: int, k: int, options: Mapping[str, Any]) -> Codes:
+    """Quantize the user's weights, which must have the matmul's size."""
+    codes, size = codes_of_file(get_scheme(scheme), path, options)
+    if size != (n, k):
+        raise ConfigError("--weights", f"got a matrix {size[0]} x {size[1]}, allowed: N x K = {n} x {k}")
+    return codes
 
 
 def _shape(request: Request) -> tuple[int, int, int]:
@@ -138,6 +167,8 @@ def _own_kernel(request: Request, path: Path, gpu: GpuSpec) -> Selection:
     for name, value in (("--scheme", request.scheme), ("--tile", request.tile), ("--model", request.model)):
         if value is not None:
             raise ConfigError(name, "stands beside --kernel; allowed: one of both")
+    if request.weights is not None:
+        raise ConfigError("--weights", "stands beside --kernel; allowed: one of both")
     if request.options:
         raise ConfigError("--option", "stands beside --kernel; allowed: one of both")
     from gpu_kernels.custom import load_launch

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -79,8 +81,20 @@ def execute(launch: KernelLaunch, cta_class: CtaClass, fold: bool = True) -> Exe
     return _attempt(launch, cta_class, None)[0]
 
 
+def execute_grid(launch: KernelLaunch) -> Iterator[Execution]:
+    """Execute every CTA of a launch, in the grid's order and on one memory, without folding: all that it does."""
+    memory = state.build_memory(launch, CtaClass((0, 0, 0), launch.ctas))
+    gx, gy, gz = launch.grid
+    for z, y, x in product(range(gz), range(gy), range(gx)):
+        memory.tags[:] = -1  # each CTA is taken to find an empty L1
+        yield _attempt(launch, CtaClass((x, y, z), 1), None, memory)[0]
+
+
 def _attempt(
-    launch: KernelLaunch, cta_class: CtaClass, least_period: npt.NDArray[np.int32] | None
+    launch: KernelLaunch,
+    cta_class: CtaClass,
+    least_period: npt.NDArray[np.int32] | None,
+    memory: Memory | None = None,
 ) -> tuple[Execution, tuple[int, int] | None]:
     """Execute once, folding loops unless ``least_period`` is None; name header and period of a fold that was wrong."""
     fold = least_period is not None
@@ -88,7 +102,7 @@ def _attempt(
         launch,
         instruction_columns(launch.program),
         state.build_registers(launch, cta_class.cta),
-        state.build_memory(launch, cta_class),
+        memory or state.build_memory(launch, cta_class),
         state.build_folder(launch.warps, fold, _unsafe(launch) if fold else None, least_period),
         state.build_scratch(),
         np.zeros(4, np.int64),

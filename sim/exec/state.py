@@ -190,7 +190,10 @@ def build_memory(launch: KernelLaunch, cta_class: CtaClass) -> Memory:
 
 
 def _window(data: Array | None, nbytes: int) -> int:
-    bytes_behind = nbytes if data is not None else min(nbytes, SCRATCH_WINDOW)
+    """Return after how many bytes the addresses of a buffer come back to its beginning."""
+    bytes_behind = data.nbytes if data is not None else min(nbytes, SCRATCH_WINDOW)
+    if bytes_behind < nbytes and bytes_behind % 256:
+        raise ValueError(f"data that repeats must be a multiple of 256 bytes; got {bytes_behind}")
     return max(256, (bytes_behind + 255) // 256 * 256)
 
 

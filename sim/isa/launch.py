@@ -22,7 +22,8 @@ class Buffer:
     """One array in global memory.
 
     ``data`` may be None (the simulator then lays a small scratch window behind it: addresses stay real, values do
-    not) or any contiguous array of ``nbytes``. Outputs and workspace are None unless they must start at a value.
+    not), any contiguous array of ``nbytes``, or a shorter one of a multiple of 256 bytes, which then repeats over the
+    buffer (for the simulator only). Outputs and workspace are None unless they must start at a value.
     """
 
     name: str
@@ -123,6 +124,9 @@ class KernelLaunch:
     classes: tuple[CtaClass, ...]
     label: str = ""
     source_lines: tuple[str, ...] = ()  # the CUDA source, for reports
+    # What the buffers' data are (how they were drawn, or a hash): launches that are equal but for their data and have
+    # the same identity do the same. Without one, nothing of a launch with data is kept.
+    data_identity: str = ""
 
     @property
     def ctas(self) -> int:

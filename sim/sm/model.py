@@ -110,6 +110,11 @@ class CtaTimer:
         """Iterations of the dominant loop."""
         return self._plan.iterations
 
+    @property
+    def rows(self) -> int:
+        """Executed instructions that the trace holds."""
+        return len(self._columns.rows)
+
     def point(self, index: int) -> Point:
         """Return the timing at ``latencies[index]``."""
         if index not in self._points:

@@ -51,6 +51,10 @@ class Scheme(ABC):
     input_type: ClassVar[str]  # of both operands as the tensor core receives them
     weight_bits: ClassVar[int]  # of one stored weight, scales aside
     options: ClassVar[tuple[Option, ...]] = ()
+    # Buffers whose values decide which addresses the kernel touches, and so how long it takes (look-ups): the
+    # simulator executes CTAs with real data there. Packing must put the outputs (n) outermost in them, so that the
+    # packed first outputs are a prefix of all.
+    code_buffers: ClassVar[tuple[str, ...]] = ()
 
     def check_options(self, options: Options | None = None, where: str = "") -> dict[str, OptionValue]:
         """Return every option with its value, defaults filled in; refuse unknown names and values."""
@@ -90,6 +94,12 @@ class Scheme(ABC):
         """Draw normal activations: as ``reference`` multiplies them [m, k], and as the kernel reads them [m, ...]."""
         x = generator.standard_normal((m, k), dtype=np.float32).astype(np.float16)
         return x, x
+
+    def draw(self, generator: np.random.Generator, n: int, k: int, options: Options) -> Arrays:
+        """Quantize normal weights of variance 1/k; options are complete. Rows are drawn one after the other."""
+        weight = generator.standard_normal((n, k), dtype=np.float32)
+        weight *= np.float32(k**-0.5)
+        return self.quantize(weight, options)
 
     @abstractmethod
     def _check_shape(self, n: int, k: int, options: Options, where: str) -> None:

@@ -86,7 +86,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     module.simulate = fake_simulate  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "sim.simulate", module)
     for user in (selection, evaluator):
-        monkeypatch.setattr(user, "launches", lambda *arguments: ())
+        monkeypatch.setattr(user, "described_launches", lambda *arguments: ())
 
     def call(*arguments: str) -> tuple[int, str, str]:
         status = run(arguments)
