@@ -89,15 +89,6 @@ def check_sizes(scheme: str, m: int, n: int, k: int, multiple_n: int, multiple_k
             raise ConfigError("", f"{scheme}: {name}: got {size}, allowed: {allowed}, up to 2^31 - 1")
 
 
-def require_suited(scheme: str, tile: Tile, options: Options) -> None:
-    """Refuse a tile that was compiled for other options."""
-    for name, value in tile.options.items():
-        if options.get(name, value) != value:
-            raise ConfigError(
-                "", f"tile {tile.name} of {scheme}: {name}: got {options[name]}, allowed: {value}, it was compiled for it"
-            )
-
-
 def check_shared(scheme: str, tile: Tile, gpu: GpuSpec) -> None:
     """Refuse a tile whose pipeline a CTA of this GPU cannot have."""
     limit = gpu.sm.shared_memory.cta_limit_bytes

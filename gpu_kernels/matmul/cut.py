@@ -7,12 +7,36 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpu_kernels.matmul.common import LARGEST_GRID_YZ, Arrays, check_memory, check_shared, make_buffer
+from gpu_kernels.matmul.common import (
+    LARGEST_GRID_YZ,
+    Arrays,
+    Options,
+    check_memory,
+    check_shared,
+    make_buffer,
+)
 from gpu_kernels.matmul.tiling import FLOAT_BYTES, WORD_BYTES, Tile
 from gpu_kernels.programs.store import load_program
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError
 from sim.isa.launch import Buffer, BufferRef, CtaClass, KernelLaunch
+
+
+def plain_tile(
+    tokens: int,
+    outputs: int,
+    shared_bytes: int,
+    ctas_per_sm: int,
+    macros: Mapping[str, int],
+    options: Options,
+    label: str,
+    conflict_free: bool = True,
+) -> Tile:
+    """Return a tile without a pipeline of its own: ``macros`` has THREADS and whatever else configures the source."""
+    warps = macros["THREADS"] // 32
+    return Tile(
+        tokens, outputs, 1, warps, 1, 1, shared_bytes, ctas_per_sm, 1, macros, options, label, conflict_free
+    )
 
 
 @dataclass(frozen=True)
@@ -57,10 +81,15 @@ def sliced_launch(
     scalars: tuple[np.int32, ...],
     operands: Arrays | None,
 ) -> KernelLaunch:
-    """Assemble a launch. ``sizes``: buffer -> (bytes, role); the arguments are those, workspace, counters, M, N, K, scalars."""
+    """Assemble a launch. ``sizes``: buffer -> (bytes, role), in the order of the kernel's arguments.
+
+    The arguments are those, workspace, counters, M, N, K, ``scalars``.
+    """
     check_shared(scheme, tile, gpu)
     if max(cut.token_tiles, cut.slices) > LARGEST_GRID_YZ:
-        raise ConfigError("", f"tile {tile.name} of {scheme}: {m} tokens x {k} columns are too many tiles for one grid")
+        raise ConfigError(
+            "", f"tile {tile.name} of {scheme}: {m} tokens x {k} columns are too many tiles for one grid"
+        )
     buffers = [make_buffer(name, size, role, operands) for name, (size, role) in sizes.items()]
     buffers += _reduction_buffers(tile, cut)
     check_memory(buffers, gpu)
@@ -69,7 +98,13 @@ def sliced_launch(
         grid=cut.grid,
         block=(tile.threads, 1, 1),
         dynamic_shared_bytes=tile.shared_bytes,
-        args=(*(BufferRef(buffer.name) for buffer in buffers), np.int32(m), np.int32(n), np.int32(k), *scalars),
+        args=(
+            *(BufferRef(buffer.name) for buffer in buffers),
+            np.int32(m),
+            np.int32(n),
+            np.int32(k),
+            *scalars,
+        ),
         buffers=tuple(buffers),
         classes=_classes(m, n, tile, cut),
         label=f"{scheme} {tile.name}" + (f" split {cut.slices}" if cut.slices > 1 else ""),

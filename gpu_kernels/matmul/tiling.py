@@ -43,6 +43,7 @@ class Tile:
         default_factory=dict
     )  # of the scheme, as it was compiled for
     label: str = ""  # what else tells it apart
+    conflict_free: bool = True  # no access to shared memory meets another in a bank, whatever the data
 
     @property
     def name(self) -> str:

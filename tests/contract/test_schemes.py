@@ -16,13 +16,21 @@ from workloads.schemes.base import available_schemes, get_scheme
 M, N, K = 3, 64, 1024
 
 
+MOST_CHOICES = 24
+
+
 def _choices(name: str) -> list[dict[str, Any]]:
-    """Every combination of a scheme's options."""
+    """Every combination of a scheme's options; of many, the defaults with each option changed."""
     options = get_scheme(name).options
-    return [
+    every = [
         dict(zip([option.name for option in options], values, strict=True))
         for values in itertools.product(*(option.allowed for option in options))
     ]
+    if len(every) <= MOST_CHOICES:
+        return every
+    defaults = get_scheme(name).check_options({})
+    changed = [{**defaults, option.name: value} for option in options for value in option.allowed]
+    return [defaults, *(choice for choice in changed if choice != defaults)]
 
 
 NAMES = available_schemes()
@@ -140,7 +148,8 @@ def test_quantization_keeps_most_of_the_result(name: str, options: dict[str, Any
     before = weight.copy()
     error = scheme.dequantize(scheme.quantize(weight, options)) - weight
     np.testing.assert_array_equal(weight, before)
-    assert np.sqrt(np.mean(error**2)) < 0.5
+    binary = options.get("bits") == 1  # the best two levels for normal weights lose sqrt(1 - 2 / pi) = 0.60
+    assert np.sqrt(np.mean(error**2)) < (0.65 if binary else 0.5)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)

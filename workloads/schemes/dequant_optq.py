@@ -1,4 +1,6 @@
-"""OPTQ's 3- and 4-bit weights (arXiv:2210.17323): w = code * scale - offset per group of columns, offset = scale * zero.
+"""OPTQ's 3- and 4-bit weights (arXiv:2210.17323): w = code * scale - offset, both of a group of columns.
+
+The offset is the scale times the zero point.
 
 Packing: the 32 codes of columns 32 j .. 32 j + 31 of a row follow one another in ``bits`` 32-bit words, lowest bits
 first: uint32 [k / 32, bits, n], so that lanes with consecutive rows read consecutive words. Scales: [groups, 2, n].
@@ -53,7 +55,9 @@ class DequantOptq(Scheme):
         codes, scales = np.empty((n, k), np.uint8), np.empty((groups, 2, n), np.float16)
         for first in range(0, n, _ROWS_AT_ONCE):
             rows = slice(first, first + _ROWS_AT_ONCE)
-            codes[rows], scales[:, :, rows] = _quantize_rows(weight[rows].astype(np.float32), groups, 2**bits - 1)
+            codes[rows], scales[:, :, rows] = _quantize_rows(
+                weight[rows].astype(np.float32), groups, 2**bits - 1
+            )
         return {"codes": codes, "scales": scales, "bits": np.array(bits, np.uint8)}
 
     def dequantize(self, operands: Mapping[str, Array]) -> Array:
@@ -76,10 +80,16 @@ class DequantOptq(Scheme):
         """Return codes, scales and bits."""
         weights = arrays["weights"]
         bits = weights.size * WORD // (n * k)
-        stream = np.ascontiguousarray(weights.reshape(-1, bits, n).transpose(2, 0, 1), dtype="<u4").view(np.uint8)
+        stream = np.ascontiguousarray(weights.reshape(-1, bits, n).transpose(2, 0, 1), dtype="<u4").view(
+            np.uint8
+        )
         signs = np.unpackbits(stream.reshape(n, -1), axis=1, bitorder="little").reshape(n, k, bits)
         codes = np.bitwise_or.reduce(signs << np.arange(bits, dtype=np.uint8), axis=2)
-        return {"codes": codes, "scales": arrays["scales"].reshape(-1, 2, n), "bits": np.array(bits, np.uint8)}
+        return {
+            "codes": codes,
+            "scales": arrays["scales"].reshape(-1, 2, n),
+            "bits": np.array(bits, np.uint8),
+        }
 
 
 def _group(k: int, options: Options) -> int:

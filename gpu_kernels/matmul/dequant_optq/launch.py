@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpu_kernels.matmul.common import Arrays, Options, check_sizes, require_suited
-from gpu_kernels.matmul.cut import Cut, cut_columns, sliced_launch
+from gpu_kernels.matmul.common import Arrays, Options, check_sizes
+from gpu_kernels.matmul.cut import Cut, cut_columns, plain_tile, sliced_launch
 from gpu_kernels.matmul.tiling import Tile
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError, unknown
@@ -21,10 +21,9 @@ THREADS = 256
 
 
 def _tile(tokens: int, bits: int, ctas_per_sm: int) -> Tile:
-    extra = {"TOKENS": tokens, "BITS": bits, "THREADS": THREADS}
     table = 32 * 4 << 2 * bits  # a pair of halves per pair of codes and lane
-    warps = THREADS // 32
-    return Tile(tokens, THREADS, 1, warps, 1, 1, table, ctas_per_sm, 1, extra, {"bits": bits}, f"{bits}bit")
+    macros = {"TOKENS": tokens, "BITS": bits, "THREADS": THREADS}
+    return plain_tile(tokens, THREADS, table, ctas_per_sm, macros, {"bits": bits}, f"{bits}bit")
 
 
 TILES = {tile.name: tile for tile in (_tile(1, 3, 4), _tile(4, 3, 4), _tile(1, 4, 4), _tile(4, 4, 4))}
@@ -38,7 +37,6 @@ def launch(
         raise unknown(f"tile of {SCHEME}", tile, TILES)
     chosen = TILES[tile]
     check_sizes(SCHEME, m, n, k, MULTIPLE_N, MULTIPLE_K)
-    require_suited(SCHEME, chosen, options)
     group, bits = _group(k, options), chosen.extra["BITS"]
     cut = cut_columns(m, n, k, chosen, gpu, STEP, chosen.ctas_per_sm)
     sizes = {
@@ -48,7 +46,9 @@ def launch(
         "output": (HALF_BYTES * m * n, "output"),
     }
     group_shift = ONE_GROUP if group == k else (group // CHUNK).bit_length() - 1
-    return sliced_launch(SCHEME, chosen, m, n, k, gpu, cut, sizes, (np.int32(group_shift), *_slices(cut)), operands)
+    return sliced_launch(
+        SCHEME, chosen, m, n, k, gpu, cut, sizes, (np.int32(group_shift), *_slices(cut)), operands
+    )
 
 
 def _slices(cut: Cut) -> tuple[np.int32, np.int32]:

@@ -13,7 +13,7 @@
 // otherwise  Lanes are 32 quads of outputs, and all look into the same tables of half entries: as many bank
 //            conflicts as the codes have it. SIGNED: tables hold the entries whose top sign is -, half as many; the top
 //            bit of an index negates, the packing has inverted the others where it is 1. Bit 0 of a byte is then the sign.
-//            Weights: [K/32][bits][N]; scales: [K/group][bits + 1][N].
+//            Weights: [N/256][K/32][bits][256 outputs], fewer in the last block; scales: [K/group][bits + 1][N].
 // Split K    grid.z; the CTA that arrives last adds the slices' FP32 sums in their order, so the bits are always the same.
 
 typedef unsigned short half_bits;
@@ -398,6 +398,7 @@ lut_gemm_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict
 #else
 // ---------------------------------------------------------------------------------------------------- tables for all lanes
 
+constexpr int BLOCK_ROWS = 256;  // of the packing
 constexpr int TABLES = WORDS_PER_STEP * CHUNKS;
 constexpr int BASES = ENTRIES / 8;  // a thread makes eight entries, with every choice of the three top index bits
 constexpr int LOW_BITS = MU - 3 - SIGNED;
@@ -454,9 +455,10 @@ lut_gemm_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict
     const int token = blockIdx.y, z = blockIdx.z, first_row = blockIdx.x * THREADS * ROWS;
     const int row = first_row + threadIdx.x * ROWS;
     const int begin = z * slice + min(z, longer_slices), end = begin + slice + (z < longer_slices ? 1 : 0);
-    const long long plane_bytes = static_cast<long long>(n) * 4;
+    const int all_words = k / WORD, block = row / BLOCK_ROWS, plane_bytes = min(BLOCK_ROWS, n - block * BLOCK_ROWS) * 4;
 
-    const unsigned char* next_plane = w + static_cast<long long>(begin) * WORDS_PER_STEP * bits * plane_bytes + row * 4ll;
+    const unsigned char* next_plane = w + static_cast<long long>(block) * BLOCK_ROWS * 4 * all_words * bits +
+                                      static_cast<long long>(begin) * WORDS_PER_STEP * bits * plane_bytes + row % BLOCK_ROWS * 4;
     const unsigned char* scale = nullptr;
     uint4 words[WORDS_PER_STEP];
     auto fetch = [&](int words_left) {
@@ -464,7 +466,6 @@ lut_gemm_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict
         for (int i = 0; i < WORDS_PER_STEP; ++i) words[i] = load16(next_plane + i * bits * plane_bytes, row < n && i < words_left);
         next_plane += plane_bytes;
     };
-    const int all_words = k / WORD;
     fetch(all_words - begin * WORDS_PER_STEP);
 
     float sums[ROWS] = {};

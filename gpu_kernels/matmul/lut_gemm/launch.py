@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpu_kernels.matmul.common import Arrays, Options, check_sizes, require_suited
-from gpu_kernels.matmul.cut import Cut, cut_columns, sliced_launch
+from gpu_kernels.matmul.common import Arrays, Options, check_sizes
+from gpu_kernels.matmul.cut import Cut, cut_columns, plain_tile, sliced_launch
 from gpu_kernels.matmul.tiling import FLOAT_BYTES, Tile
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError, unknown
@@ -25,25 +25,29 @@ SHARED_CTAS = 4  # CTAs per SM that K is cut for, with shared tables: enough loa
 
 def _private(tokens: int, threads: int, stages: int) -> Tile:
     """Tables in every lane's own bank: an entry is an FP32, or a pair of halves."""
-    extra = {"TOKENS": tokens, "MU": 8, "PRIVATE": 1, "SIGNED": 0, "THREADS": threads, "STAGES": stages}
-    options = {"table": "private", "mu": 8}
     warps, tables = threads // 32, SLAB // 8 * 256 * FLOAT_BYTES
     ring = warps * stages * (32 * 16 + 2 * SLAB // LEAST_GROUP * QUAD * HALF_BYTES)
-    return Tile(tokens, warps * QUAD, 1, warps, 1, 1, tables + ring, 1, 1, extra, options, "private")
+    macros = {"TOKENS": tokens, "MU": 8, "PRIVATE": 1, "SIGNED": 0, "THREADS": threads, "STAGES": stages}
+    return plain_tile(
+        tokens, warps * QUAD, tables + ring, 1, macros, {"table": "private", "mu": 8}, "private"
+    )
 
 
 def _shared(mu: int, signed: bool = False, threads: int = 256, ctas_per_sm: int = 3) -> Tile:
     """Tables of halves that all lanes look into."""
-    extra = {"TOKENS": 1, "MU": mu, "PRIVATE": 0, "SIGNED": int(signed), "THREADS": threads}
-    options = {"table": "signed" if signed else "shared", "mu": mu}
     tables = STEP // WORD * -(-WORD // mu) * HALF_BYTES << (mu - signed)
-    warps, variant = threads // 32, f"{options['table']}-mu{mu}"
-    return Tile(1, threads * QUAD, 1, warps, 1, 1, tables, ctas_per_sm, 1, extra, options, variant)
+    macros = {"TOKENS": 1, "MU": mu, "PRIVATE": 0, "SIGNED": int(signed), "THREADS": threads}
+    kind = "signed" if signed else "shared"
+    options: Options = {"table": kind, "mu": mu}
+    return plain_tile(
+        1, threads * QUAD, tables, ctas_per_sm, macros, options, f"{kind}-mu{mu}", conflict_free=False
+    )
 
 
 TILES = {
     tile.name: tile
     for tile in (
+        _private(1, 512, 2),  # for GPUs with less shared memory
         _private(1, 1024, 3),
         _private(2, 1024, 3),
         *(_shared(mu) for mu in (4, 5, 6, 7, 8)),
@@ -60,7 +64,6 @@ def launch(
         raise unknown(f"tile of {SCHEME}", tile, TILES)
     chosen = TILES[tile]
     check_sizes(SCHEME, m, n, k, MULTIPLE_N, MULTIPLE_K)
-    require_suited(SCHEME, chosen, options)
     bits, group = int(options.get("bits", 4)), _group(k, chosen, options)
     sizes = {
         "activations": (HALF_BYTES * m * k, "activations"),
