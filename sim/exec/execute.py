@@ -112,7 +112,7 @@ def _attempt(
         recorder = _run_ready_warps(run, recorder)
         if bool(np.all(run.registers.state == EXITED)):
             break
-        released = _release_barriers(run.registers) or _release_phases(run.registers, run.memory)
+        released = release_barriers(run.registers) or _release_phases(run.registers, run.memory)
         if not (released or fold_loops(launch.program, run.registers, recorder, run.folder, run.memory)):
             raise DeadlockError(_blocked(run))
     wrong = int(contradicted(recorder, run.folder)) if fold else -1
@@ -155,7 +155,7 @@ def _run_ready_warps(run: _Run, recorder: Recorder) -> Recorder:
     return recorder
 
 
-def _release_barriers(registers: Registers) -> bool:
+def release_barriers(registers: Registers) -> bool:
     """Let the warps of a barrier go once all have arrived: every warp that still runs, or as many as it names."""
     live = registers.state != EXITED
     waiting = registers.state == AT_BARRIER

@@ -8,40 +8,49 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.exec import state
-from sim.exec.execute import instruction_columns
+from sim.exec.execute import instruction_columns, release_barriers
 from sim.exec.interpreter import GROW, run_warp
 from sim.isa.launch import CtaClass, Dim3, KernelLaunch
 from sim.isa.units import Unit
 
-PROBE_ROWS = 1 << 9  # instructions of warp 0 within which a kernel has begun to load all that it shares
+PROBE_ROWS = 1 << 9  # instructions of a warp within which a kernel has begun to load all that it shares
+LOADS = (Unit.GLOBAL_LOAD, Unit.ASYNC_COPY, Unit.BULK_LOAD)
 
 
 def first_touches(launch: KernelLaunch, ctas: Sequence[Dim3]) -> npt.NDArray[np.int64]:
-    """Return int64[len(ctas), buffers]: the first address that warp 0 reads of each buffer, -1 where none is.
+    """Return int64[len(ctas), buffers]: the first address that a CTA reads of each buffer, -1 where none is.
 
-    CTAs with the same address read the same data (of a matmul: the same rows of a matrix).
+    CTAs with the same address read the same data (of a matmul: the same rows of a matrix). Warp 0 speaks for all, up
+    to its first barrier; where a warp of its own feeds the copy engine, every warp up to its first mbarrier.
     """
     touches = np.full((len(ctas), max(1, len(launch.buffers))), -1, np.int64)
+    warps = launch.warps if bool((launch.program.unit == int(Unit.BULK_LOAD)).any()) else 1
     columns = instruction_columns(launch.program)
     memory = state.build_memory(launch, CtaClass((0, 0, 0), 1))
     folder = state.build_folder(launch.warps, False)
     scratch = state.build_scratch()
-    recorder = state.build_recorder(1, PROBE_ROWS, 1 << 9)
+    recorder = state.build_recorder(warps, PROBE_ROWS, 1 << 9)
     fault = np.zeros(4, np.int64)
-    loads = np.isin(launch.program.unit, (int(Unit.GLOBAL_LOAD), int(Unit.ASYNC_COPY)))
+    loads = np.isin(launch.program.unit, [int(unit) for unit in LOADS])
     for index, cta in enumerate(ctas):
-        recorder.count[:] = 0
+        recorder.count[:] = memory.mbarrier_count[:] = 0
         registers = state.build_registers(launch, cta)
-        status = run_warp(0, *columns, registers, memory, recorder, folder, scratch, fault)  # type: ignore[call-arg, no-untyped-call]
-        if status == GROW:
-            continue  # a long way to the first barrier: what was seen so far will do
+        goes_on = True
+        while goes_on:
+            for warp in np.flatnonzero(registers.state[:warps] == state.RUNNING):
+                status = run_warp(warp, *columns, registers, memory, recorder, folder, scratch, fault)  # type: ignore[call-arg, no-untyped-call]
+                if status == GROW:
+                    registers.state[warp] = state.EXITED  # what was seen so far will do
+            goes_on = warps > 1 and release_barriers(registers)
         _note(touches[index], recorder, loads)
     return touches
 
 
 def _note(first: npt.NDArray[np.int64], recorder: state.Recorder, loads: npt.NDArray[np.bool_]) -> None:
     """Write the first address of every buffer that the recorded rows load from."""
-    rows = recorder.rows[0, : int(recorder.count[0])]
-    chosen = np.flatnonzero((rows[:, state.BUFFER] >= 0) & loads[rows[:, state.PC]])
-    buffers, at = np.unique(rows[chosen, state.BUFFER], return_index=True)
-    first[buffers] = recorder.address[0, chosen[at]]
+    for warp, count in enumerate(recorder.count):
+        rows = recorder.rows[warp, : int(count)]
+        chosen = np.flatnonzero((rows[:, state.BUFFER] >= 0) & loads[rows[:, state.PC]])
+        buffers, at = np.unique(rows[chosen, state.BUFFER], return_index=True)
+        fresh = first[buffers] < 0
+        first[buffers[fresh]] = recorder.address[warp, chosen[at[fresh]]]

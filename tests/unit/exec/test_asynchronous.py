@@ -14,7 +14,9 @@ import pytest
 
 from sim.errors import DeadlockError, TcsimError
 from sim.exec.execute import Execution, execute
+from sim.exec.probe import first_touches
 from sim.exec.reference import execute_reference
+from sim.exec.state import buffer_address
 from sim.isa.launch import Buffer, BufferRef, CtaClass, KernelLaunch, TensorMap
 from sim.isa.opcodes import Op
 from sim.isa.synthetic import assemble
@@ -380,6 +382,16 @@ def test_cost_does_not_grow_with_the_loop() -> None:
     short, long = (execute(launch, launch.classes[0]).trace for launch in launches)
     assert len(short.pc) == len(long.pc)
     assert long.repeats().sum() > 9 * short.repeats().sum()
+
+
+def test_which_ctas_share_is_seen_where_a_warp_of_its_own_copies() -> None:
+    """The producer's first box of each CTA, though warp 0 never loads."""
+    lines = [line.replace("UMOV UR11, 0x0", "S2UR UR11, SR_CTAID.X") for line in ring_lines(2)]
+    launch = ring_launch(2, 9)
+    launch = replace(launch, program=assemble([*lines, "EXIT"], params=(128, 8, 4), static_shared_bytes=8192))
+    touches = first_touches(launch, [(0, 0, 0), (1, 0, 0), (0, 1, 0)])
+    begin, row = buffer_address(0), 2 * 1024
+    assert touches[:, 0].tolist() == [begin, begin + row, begin]
 
 
 # ---------------------------------------------------------------------------------------------------------- errors
