@@ -30,6 +30,7 @@ _COLOURS = {
     "barrier": "#cc79a7",
     "membar": "#7b3294",
     "dispatch_stall": "#f0d43a",
+    "gmma": "#a6611a",
     "not_selected": "#e6e0d0",
 }
 _TOP, _ROW = 1.22, 0.17  # inches

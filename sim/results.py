@@ -18,6 +18,7 @@ STALLS = (
     "barrier",
     "membar",
     "dispatch_stall",  # register read ports
+    "gmma",  # wgmmas of the warpgroup that are not done
     "not_selected",  # ready, but another warp went
 )
 

@@ -32,6 +32,7 @@ Picojoules = Annotated[float, Field(ge=0, le=1e7)]
 Watts = Annotated[float, Field(ge=0, le=1e5)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 MmaKey = Annotated[str, Field(pattern=r"^m\d{1,3}n\d{1,3}k\d{1,3}\.[a-z]+\d+[a-z0-9]*\.[a-z]+\d+[a-z0-9]*$")]
+WgmmaKey = Annotated[str, Field(pattern=r"^[a-z]+\d+[a-z0-9]*\.[a-z]+\d+[a-z0-9]*$")]
 InputType = Annotated[str, Field(pattern=r"^[a-z]+\d+[a-z0-9]*$")]  # f16, bf16, s8, e4m3, b1
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -64,10 +65,25 @@ class TensorOp(Strict):
     latency_cycles: Latency  # accumulator to accumulator
 
 
+class WarpgroupOp(Strict):
+    """``wgmma`` of one accumulator and input type: 64 rows, 32 bytes of K, on the tensor cores of four sub-cores.
+
+    From its begin until its accumulators may be read it takes N column intervals and the latency of its kind.
+    """
+
+    column_interval_cycles: Interval  # issue interval per column of N
+    shared_latency_cycles: Latency  # A in shared memory
+    register_latency_cycles: Latency  # A in registers
+
+
 class TensorCore(Strict):
     """The tensor core of a sub-core; keys of ``mma`` are PTX shapes and types, ``m16n8k16.f32.f16``."""
 
     mma: dict[MmaKey, TensorOp]
+    wgmma: dict[WgmmaKey, WarpgroupOp]  # by types, "f32.f16"
+    wgmma_register_interval_cycles: Interval  # least, with A in registers: until they are read
+    wgmma_queue_entries: Count  # that a warpgroup may issue ahead of the one at work
+    wgmma_arithmetic_factor: Annotated[float, Field(ge=1, le=100)]  # of other warps' issue intervals beside one
     peak_ops_per_cycle: dict[InputType, OpsPerCycle]  # per SM, by the fastest instruction there is
 
 
@@ -120,6 +136,14 @@ class L1Cache(Strict):
     sector_bytes: Count
 
 
+class BulkCopy(Strict):
+    """The engine that copies boxes between global and shared memory (cp.async.bulk, TMA), one after the other."""
+
+    bytes_per_cycle: BytesPerCycle  # of one SM, from L2
+    issue_interval_cycles: Interval  # least, per box
+    extra_latency_cycles: ExtraCycles  # over a load's round trip, until a warp that waits for it goes on
+
+
 class Control(Strict):
     """Barriers and branches."""
 
@@ -127,6 +151,9 @@ class Control(Strict):
     barrier_release_cycles: WholeLatency  # bar.sync: from the last arrival counted to the next issue
     taken_branch_cycles: WholeExtraCycles
     membar_latency_cycles: WholeLatency
+    mbarrier_arrival_interval_cycles: ExtraCycles  # of the SM, per arrival
+    mbarrier_arrival_latency_cycles: WholeLatency  # from its turn until the phase may be complete
+    mbarrier_wait_latency_cycles: WholeLatency  # from a wait whose phase is complete to the next issue
     cta_start_cycles: WholeExtraCycles  # from a free slot to the first instruction of the next CTA
 
 
@@ -145,6 +172,7 @@ class Sm(Strict):
     register_file: RegisterFile
     shared_memory: SharedMemory
     load_store: LoadStoreUnit
+    bulk_copy: BulkCopy
     l1: L1Cache
     control: Control
 

@@ -36,7 +36,10 @@ def busy_cycles(columns: SmColumns, times: I64) -> dict[str, float]:
     served = int(waves[np.isin(unit, (Unit.SHARED_LOAD, Unit.SHARED_STORE))].sum()) * y.TICKS
     written = int(waves[unit == Unit.ASYNC_COPY].sum()) * m.copy_write_ticks
     shuffled = int(times[unit == Unit.SHUFFLE].sum()) * m.shuffle_ticks
-    busy["shared"] = float(served + written + shuffled) / y.TICKS
+    operands = columns.static[rows[:, y.R_PC], y.S_OPERANDS] * times
+    read = int(operands[unit == Unit.WGMMA].sum()) // y.WARPGROUP
+    busy["shared"] = float(served + written + shuffled + read) / y.TICKS
+    busy["tensor"] += float(interval[unit == Unit.WGMMA].sum()) / y.TICKS
     asks = np.isin(unit, (Unit.GLOBAL_LOAD, Unit.GLOBAL_STORE, Unit.ATOMIC, Unit.ASYNC_COPY))
     busy["load_store"] = busy["shared"] + float((rows[:, y.R_COST] * times)[asks].sum()) / y.TICKS
     busy["issue"] = float(times.sum())

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from sim.arch.spec import GpuSpec, Pipe, TensorOp
+from sim.arch.spec import GpuSpec, Pipe, TensorCore, TensorOp
 from sim.errors import UnsupportedInstructionError
 from sim.isa.program import Program
 from sim.isa.trace import WarpTrace
 from sim.isa.units import NO_COUNTER, Unit
+from sim.isa.wgmma import Wgmma, parse_wgmma
 from sim.sm import layout as y
 from sim.sm.banks import wavefronts
 
@@ -22,6 +24,8 @@ I64 = npt.NDArray[np.int64]
 
 ON_PORTS = (Unit.ALU, Unit.FMA, Unit.IMAD, Unit.HALF)  # whose operands pass the register file's read ports
 LONG_UNITS = (Unit.GLOBAL_LOAD, Unit.GLOBAL_STORE, Unit.ATOMIC, Unit.ASYNC_COPY, Unit.COPY_COMMIT)
+LOADS = (Unit.GLOBAL_LOAD, Unit.ASYNC_COPY, Unit.BULK_LOAD)
+BULK = (Unit.BULK_LOAD, Unit.BULK_STORE)
 NO_REGISTER = 255  # RZ
 
 
@@ -35,6 +39,7 @@ class SmColumns:
     rows: I32  # [executed rows, ROW_COLUMNS]
     offset: I64  # [warps + 1]
     loops: I64  # [loops, 3]: begin, end, extra; at least one row, so that its type never changes
+    needs: I64  # [mbarriers]: arrivals that complete a phase
 
 
 def resolve(trace: WarpTrace, gpu: GpuSpec) -> SmColumns:
@@ -49,6 +54,7 @@ def resolve(trace: WarpTrace, gpu: GpuSpec) -> SmColumns:
         rows=_rows(trace, gpu, machine, loops),
         offset=np.asarray(trace.offset, np.int64),
         loops=loops if len(loops) else np.zeros((1, 3), np.int64),
+        needs=np.asarray(trace.mbarriers, np.int64),
     )
 
 
@@ -81,6 +87,12 @@ def machine_numbers(gpu: GpuSpec) -> y.Machine:
         barrier_cycles=control.barrier_release_cycles,
         membar_cycles=control.membar_latency_cycles,
         cta_start_cycles=control.cta_start_cycles,
+        gmma_entries=gpu.sm.tensor.wgmma_queue_entries,
+        gmma_slowdown=round(100 * gpu.sm.tensor.wgmma_arithmetic_factor),
+        sync_ticks=ticks(control.mbarrier_arrival_interval_cycles),
+        sync_cycles=control.mbarrier_arrival_latency_cycles,
+        # an mbarrier's waiter then still takes its own way back
+        bulk_extra_cycles=round(gpu.sm.bulk_copy.extra_latency_cycles) - control.mbarrier_wait_latency_cycles,
     )
 
 
@@ -99,16 +111,32 @@ def pipes(gpu: GpuSpec) -> dict[Unit, Pipe]:
 
 
 def tensor_ops(program: Program, gpu: GpuSpec) -> list[TensorOp]:
-    """Return the machine's op for each of the program's mma names."""
-    table = gpu.sm.tensor.mma
-    for index, name in enumerate(program.mma_names):
-        if name not in table:
-            first = int(np.flatnonzero(program.mma == index)[0])
-            raise UnsupportedInstructionError(
-                f"{program.name}: {program.text[first]!r}: {gpu.name} has no mma {name!r}; "
-                f"sm.tensor.mma lists {', '.join(sorted(table)) or 'none'}"
-            )
-    return [table[name] for name in program.mma_names]
+    """Return the machine's op for each of the program's mma names; of a wgmma as a warp's share of it."""
+    return [_tensor_op(program, gpu, index) for index in range(len(program.mma_names))]
+
+
+def _tensor_op(program: Program, gpu: GpuSpec, index: int) -> TensorOp:
+    name, tensor = program.mma_names[index], gpu.sm.tensor
+    shape = parse_wgmma(name)
+    key = f"{shape.accumulator}.{shape.input}" if shape else name
+    table: Mapping[str, object] = tensor.wgmma if shape else tensor.mma
+    if key not in table:
+        first = int(np.flatnonzero(program.mma == index)[0])
+        raise UnsupportedInstructionError(
+            f"{program.name}: {program.text[first]!r}: {gpu.name} has no {'wgmma' if shape else 'mma'} {key!r}; "
+            f"sm.tensor.{'wgmma' if shape else 'mma'} lists {', '.join(sorted(table)) or 'none'}"
+        )
+    return wgmma_op(shape, tensor) if shape else tensor.mma[name]
+
+
+def wgmma_op(shape: Wgmma, tensor: TensorCore) -> TensorOp:
+    """Return issue interval and latency of a wgmma whose operands do not wait for shared memory."""
+    op = tensor.wgmma[f"{shape.accumulator}.{shape.input}"]
+    busy = shape.n * op.column_interval_cycles
+    if shape.a_in_registers:
+        least = max(busy, tensor.wgmma_register_interval_cycles)
+        return TensorOp(interval_cycles=least, latency_cycles=busy + op.register_latency_cycles)
+    return TensorOp(interval_cycles=busy, latency_cycles=busy + op.shared_latency_cycles)
 
 
 def _static(program: Program, gpu: GpuSpec) -> I32:
@@ -117,7 +145,8 @@ def _static(program: Program, gpu: GpuSpec) -> I32:
     # The control bit is clear on an instruction that yields: the next cycle belongs to another warp.
     out[:, y.S_STALL] = np.maximum(program.stall, np.where(program.yields == 0, 2, 1))
     out[:, y.S_WAIT] = program.wait_mask
-    out[:, y.S_WRITE] = np.where(unit == Unit.COPY_COMMIT, NO_COUNTER, program.write_counter)
+    own = np.isin(unit, (Unit.COPY_COMMIT, Unit.BULK_COMMIT))
+    out[:, y.S_WRITE] = np.where(own, NO_COUNTER, program.write_counter)
     out[:, y.S_READ] = program.read_counter
     out[:, y.S_OWNER] = np.where(np.isin(unit, LONG_UNITS), y.LONG, y.SHORT)
     out[:, y.S_ARGUMENT] = program.argument
@@ -135,6 +164,8 @@ def _pipe_columns(out: I32, program: Program, gpu: GpuSpec) -> None:
         out[program.unit == unit, y.S_INTERVAL] = ticks(pipe.interval_cycles)
         out[program.unit == unit, y.S_LATENCY] = pipe.latency_cycles
     out[program.unit == Unit.CONSTANT_LOAD, y.S_LATENCY] = gpu.sm.load_store.constant_load_latency_cycles
+    waits = np.isin(program.unit, (Unit.MBARRIER_WAIT, Unit.MBARRIER_INIT))
+    out[waits, y.S_LATENCY] = gpu.sm.control.mbarrier_wait_latency_cycles
 
 
 def _tensor_columns(out: I32, program: Program, gpu: GpuSpec) -> None:
@@ -155,6 +186,19 @@ def _tensor_columns(out: I32, program: Program, gpu: GpuSpec) -> None:
         out[pc, y.S_ACC_WRITE], out[pc, y.S_ACC_READ] = _accumulators(program.text[pc])
         if pc + 1 < len(program) and unit[pc + 1] == Unit.TENSOR:
             out[pc, y.S_STALL] = min(out[pc, y.S_STALL], -(-interval // y.TICKS))
+    _wgmma_columns(out, program, gpu, ops)
+
+
+def _wgmma_columns(out: I32, program: Program, gpu: GpuSpec, ops: list[TensorOp]) -> None:
+    wavefront = gpu.sm.shared_memory.banks * gpu.sm.shared_memory.bank_bytes
+    for pc in np.flatnonzero(program.unit == Unit.WGMMA):
+        op, shape = ops[program.mma[pc]], parse_wgmma(program.mma_names[program.mma[pc]])
+        assert shape is not None
+        out[pc, y.S_INTERVAL] = ticks(op.interval_cycles)
+        out[pc, y.S_LATENCY] = math.ceil(op.latency_cycles)
+        out[pc, y.S_OPERANDS] = ticks((shape.a_bytes + shape.b_bytes) / wavefront)
+        read = gpu.sm.tensor.wgmma_register_interval_cycles if shape.a_in_registers else 0
+        out[pc, y.S_REGISTER_A] = math.ceil(read)
 
 
 def _accumulators(text: str) -> tuple[int, int]:
@@ -174,13 +218,18 @@ def _rows(trace: WarpTrace, gpu: GpuSpec, machine: y.Machine, loops: I64) -> I32
     out = np.zeros((len(trace.pc), y.ROW_COLUMNS), np.int32)
     unit = np.where(trace.lanes > 0, trace.program.unit[trace.pc], Unit.NONE)
     waves = np.append(wavefronts(trace.patterns, gpu.sm.shared_memory), np.int32(0))
-    loads = np.isin(unit, (Unit.GLOBAL_LOAD, Unit.ASYNC_COPY))
+    loads = np.isin(unit, LOADS)
     out[:, y.R_PC] = trace.pc
     out[:, y.R_UNIT] = unit
     out[:, y.R_WAVEFRONTS] = np.where(trace.pattern >= 0, waves[trace.pattern], 0)
+    out[:, y.R_WAVEFRONTS] = np.where(np.isin(unit, BULK), trace.lines, out[:, y.R_WAVEFRONTS])
     out[:, y.R_COST] = _cost(trace, unit, gpu, machine)
     out[:, y.R_SECTORS] = np.where(loads, trace.misses, trace.sectors)
     out[:, y.R_HIT] = loads & (trace.misses == 0)
+    out[:, y.R_MBARRIER] = trace.mbarrier
+    out[:, y.R_PARITY] = trace.phase % 2
+    out[:, y.R_ARRIVALS] = trace.arrivals
+    out[:, y.R_TX] = trace.tx
     out[:, y.R_BEGIN : y.R_END + 1] = -1
     _mark_loops(out, loops)
     return out
@@ -193,6 +242,10 @@ def _cost(
     branch = trace.taken * gpu.sm.control.taken_branch_cycles
     lines = np.maximum(trace.lines, 1) * machine.line_ticks
     copies = np.where(unit == Unit.ASYNC_COPY, np.maximum(machine.copy_ticks, lines), lines)
+    moved = np.where(trace.tx > 0, trace.tx, trace.sectors * gpu.sm.l1.sector_bytes)
+    engine = gpu.sm.bulk_copy
+    boxes = np.maximum(engine.issue_interval_cycles, moved / engine.bytes_per_cycle) * y.TICKS
+    copies = np.where(np.isin(unit, BULK), np.rint(boxes).astype(np.int64), copies)
     return np.where(unit == Unit.BRANCH, branch, copies)
 
 

@@ -27,6 +27,9 @@ SHARED_LOAD, SHARED_STORE, SHUFFLE = int(Unit.SHARED_LOAD), int(Unit.SHARED_STOR
 GLOBAL_STORE, ATOMIC, ASYNC_COPY = int(Unit.GLOBAL_STORE), int(Unit.ATOMIC), int(Unit.ASYNC_COPY)
 COPY_COMMIT, COPY_WAIT, BARRIER = int(Unit.COPY_COMMIT), int(Unit.COPY_WAIT), int(Unit.BARRIER)
 BRANCH, EXIT, MEMBAR = int(Unit.BRANCH), int(Unit.EXIT), int(Unit.MEMBAR)
+WGMMA, WGMMA_WAIT = int(Unit.WGMMA), int(Unit.WGMMA_WAIT)
+BULK_LOAD, BULK_STORE, BULK_COMMIT = int(Unit.BULK_LOAD), int(Unit.BULK_STORE), int(Unit.BULK_COMMIT)
+MBARRIER_ARRIVE, MBARRIER_WAIT = int(Unit.MBARRIER_ARRIVE), int(Unit.MBARRIER_WAIT)
 UNITS = len(Unit)
 DONE = -1  # the `why` of a warp that has finished
 
@@ -46,17 +49,22 @@ def rare(function: F) -> F:
     return cast(F, njit(**OPTIONS)(function))
 
 
-# what the events of the heap do
-RELEASED, ARRIVED, COPIED = range(3)  # a counter falls; a copy's data reaches shared memory; it is written
-EVENT_BITS, COUNTER_BITS, WAVE_BITS, WARP_BITS = 2, 3, 10, 16
+# what the events of the heap do: a counter falls; a copy's data reaches shared memory; it is written; a commit group
+# of wgmma is done; an mbarrier hears of an arrival or of a copy's bytes
+RELEASED, ARRIVED, COPIED, MULTIPLIED, SIGNALLED = range(5)
+EVENT_BITS, COUNTER_BITS, WAVE_BITS, WARP_BITS, ROW_BITS = 3, 3, 10, 16, 22
 
 # warp state
 (W_ROW, W_UNTIL, W_SINCE, W_WHY, W_HELD, W_OUT, W_COPIES, W_COPIED, W_HEAD, W_GROUPS, W_ARRIVAL, W_REQUESTS,
- W_RESUME, W_LOOP, W_LEFT, W_BORN, W_FIELDS) = range(17)  # fmt: skip
+ W_RESUME, W_LOOP, W_LEFT, W_BORN, W_ISSUED, W_LAUNCHED, W_QUEUED, W_OPEN, W_HOLD, W_AWAITED, W_STORED,
+ W_FIELDS) = range(24)  # fmt: skip
 # sub-core state
-B_NEXT, B_LAST, B_ADDRESS, B_RETURN, B_HEAD, B_TAKEN, B_COUNT, B_WARPS, B_FIELDS = range(9)
-# SM state
-M_INTAKE, M_DATA, M_TURN, M_NEXT, M_QUEUED, M_DIRTY, M_FIELDS = range(7)
+B_NEXT, B_LAST, B_ADDRESS, B_RETURN, B_HEAD, B_TAKEN, B_COUNT, B_WARPS, B_GEMM, B_FIELDS = range(10)
+# SM state; M_GEMM_*: wgmmas launched and not begun, and the one at work (its row, -1 = none)
+(M_INTAKE, M_DATA, M_TURN, M_NEXT, M_QUEUED, M_DIRTY, M_SERVED, M_SYNC, M_BULK, M_GEMM_NEXT, M_GEMM_HEAD,
+ M_GEMM_COUNT, M_GEMM_ROW, M_GEMM_WHO, M_GEMM_BEGIN, M_GEMM_MARK, M_GEMM_FREE, M_FIELDS) = range(18)  # fmt: skip
+# mbarrier state
+X_ARRIVED, X_BYTES, X_COMPLETED, X_FIELDS = range(4)
 # CTA slot state
 C_CTA, C_ALIVE, C_MARKS, C_FIELDS = range(4)
 # the run itself
@@ -86,6 +94,11 @@ class State(NamedTuple):
     slot: I64  # [slots, C_FIELDS]
     arrived: I64  # [slots, BARRIERS]
     counted: I64  # [slots, BARRIERS]: cycle at which the barrier unit has counted the arrivals so far
+    wanted: I64  # [slots, BARRIERS]: warps that meet there, 0 = all
+    mbarrier: I64  # [slots, mbarriers, X_FIELDS]
+    gemm_who: I64  # [SMs, entries]: wgmmas launched and not begun: W_BORN and number of the warpgroup's first warp
+    gemm_row: I64
+    gemm_time: I64  # cycle at which the last of its warps issued it
     heap_key: I64  # time << 31 | sequence
     heap_what: I64
     run: I64  # [G_FIELDS]
@@ -106,6 +119,7 @@ class Columns(NamedTuple):
     offset: I64
     loops: I64
     replays: I64  # [loops]: how often the body runs again
+    needs: I64  # [mbarriers]: arrivals that complete a phase
 
 
 # ---------------------------------------------------------------- events
@@ -169,10 +183,17 @@ def _event(who: int, kind: int, counter: int, waves: int) -> int:
 
 
 @hot
+def _row_event(who: int, row: int) -> int:
+    """Pack an event at the mbarrier that a row names."""
+    return (((who << ROW_BITS) | row) << EVENT_BITS) | SIGNALLED
+
+
+@hot
 def _wake(st: State, core: int, w: int, t: int) -> None:
     """Let a warp that waits for a dependence look again."""
     why = st.warp[w, W_WHY]
-    if st.warp[w, W_UNTIL] == FAR and (why == y.LONG or why == y.SHORT or why == y.MEMBAR_STALL):
+    waits = why == y.LONG or why == y.SHORT or why == y.MEMBAR_STALL or why == y.GMMA
+    if st.warp[w, W_UNTIL] == FAR and waits:
         st.warp[w, W_UNTIL] = t
         st.core[core, B_NEXT] = min(st.core[core, B_NEXT], t)
 
@@ -194,9 +215,12 @@ def _rise(st: State, w: int, counter: int, owner: int) -> None:
 
 
 @hot
-def _deliver(m: Machine, d: Drive, st: State, warps: int, t: int, what: int) -> None:
+def _deliver(m: Machine, d: Drive, c: Columns, st: State, warps: int, t: int, what: int) -> None:
     """Do what one event says."""
-    kind = what & 3
+    kind = what & ((1 << EVENT_BITS) - 1)
+    if kind == SIGNALLED:
+        _signal(m, d, c, st, warps, t, what >> EVENT_BITS)
+        return
     counter = (what >> EVENT_BITS) & 7
     waves = (what >> (EVENT_BITS + COUNTER_BITS)) & ((1 << WAVE_BITS) - 1)
     who = what >> (EVENT_BITS + COUNTER_BITS + WAVE_BITS)
@@ -210,6 +234,11 @@ def _deliver(m: Machine, d: Drive, st: State, warps: int, t: int, what: int) -> 
         return
     if who >> WARP_BITS != st.warp[w, W_BORN]:
         return  # its CTA is gone
+    if kind == MULTIPLIED:
+        for v in range(w, _group_end(warps, w)):
+            st.warp[v, W_OPEN] -= 1
+            _wake(st, _core_of(m, d, warps, v), v, t)
+        return
     if counter != NO_COUNTER:
         _fall(st, w, counter)
     if kind == COPIED:
@@ -231,7 +260,179 @@ def _core_of(m: Machine, d: Drive, warps: int, w: int) -> int:
     return int((slot // d.resident) * m.sub_cores + (w % (warps * d.resident)) % m.sub_cores)
 
 
+@hot
+def _signal(m: Machine, d: Drive, c: Columns, st: State, warps: int, t: int, what: int) -> None:
+    """Tell an mbarrier of arrivals and bytes; with the last of a phase, let the warps that wait go on."""
+    row = what & ((1 << ROW_BITS) - 1)
+    who = what >> ROW_BITS
+    w = who & ((1 << WARP_BITS) - 1)
+    if who >> WARP_BITS != st.warp[w, W_BORN]:
+        return
+    slot = w // warps
+    number = c.rows[row, y.R_MBARRIER]
+    if c.rows[row, y.R_UNIT] == BULK_LOAD:
+        st.mbarrier[slot, number, X_BYTES] -= c.rows[row, y.R_TX]
+    else:
+        st.mbarrier[slot, number, X_BYTES] += c.rows[row, y.R_TX]
+        st.mbarrier[slot, number, X_ARRIVED] += c.rows[row, y.R_ARRIVALS]
+    if st.mbarrier[slot, number, X_ARRIVED] < c.needs[number] or st.mbarrier[slot, number, X_BYTES] != 0:
+        return
+    st.mbarrier[slot, number, X_ARRIVED] = 0
+    st.mbarrier[slot, number, X_COMPLETED] += 1
+    for v in range(slot * warps, (slot + 1) * warps):
+        if st.warp[v, W_AWAITED] == number:
+            _wake(st, _core_of(m, d, warps, v), v, t)
+
+
+# ---------------------------------------------------------------- wgmma
+
+
+@hot
+def _group_begin(warps: int, w: int) -> int:
+    """First warp of a warp's warpgroup."""
+    return int(w - w % warps % y.WARPGROUP)
+
+
+@hot
+def _group_end(warps: int, w: int) -> int:
+    """Warp after the last of the warpgroup whose first warp is ``w``."""
+    return int(min(w + y.WARPGROUP, w - w % warps + warps))
+
+
+@hot
+def _launch(c: Columns, st: State, warps: int, core: int, w: int, row: int, m: Machine, t: int) -> None:
+    """Note that a warp has issued a wgmma; with the last of its warpgroup, hand it to the tensor cores."""
+    first = _group_begin(warps, w)
+    least = FAR
+    for v in range(first, _group_end(warps, first)):
+        least = min(least, st.warp[v, W_ISSUED])
+    if least > st.warp[first, W_LAUNCHED]:
+        st.warp[first, W_LAUNCHED] = least
+        sm = core // m.sub_cores
+        count = st.sm[sm, M_GEMM_COUNT]
+        size = st.gemm_row.shape[1]
+        if count >= size:
+            st.run[G_STATUS] = y.HEAP_FULL
+            return
+        entry = (st.sm[sm, M_GEMM_HEAD] + count) % size
+        st.gemm_who[sm, entry] = _who(st, first)
+        st.gemm_row[sm, entry] = row
+        st.gemm_time[sm, entry] = t
+        st.sm[sm, M_GEMM_COUNT] = count + 1
+        st.sm[sm, M_GEMM_NEXT] = min(st.sm[sm, M_GEMM_NEXT], t + 1)
+    if c.static[c.rows[row, y.R_PC], y.S_REGISTER_A] > 0:  # its warps' registers are read when it begins
+        st.warp[w, W_HOLD] = 1
+        st.warp[w, W_RESUME] = st.warp[w, W_UNTIL]
+        _sleep(st, w, y.MATH, FAR)
+
+
+@hot
+def _multiply(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, t: int) -> None:
+    """Let an SM's tensor cores finish the wgmma they work on, and begin the next."""
+    if st.sm[sm, M_GEMM_ROW] >= 0:
+        due = _finished(c, st, sm)
+        if due // TICKS > t:
+            st.sm[sm, M_GEMM_NEXT] = due // TICKS
+            return
+        _end(c, st, sm, due, t)
+    st.sm[sm, M_GEMM_NEXT] = FAR
+    if st.sm[sm, M_GEMM_COUNT] == 0:
+        return
+    entry = st.sm[sm, M_GEMM_HEAD]
+    first = st.gemm_who[sm, entry] & ((1 << WARP_BITS) - 1)
+    begin = max(st.sm[sm, M_GEMM_FREE], st.gemm_time[sm, entry] * TICKS)
+    for v in range(first, _group_end(warps, first)):
+        begin = max(begin, st.pipe[_core_of(m, d, warps, v), TENSOR])
+    if begin // TICKS > t:
+        st.sm[sm, M_GEMM_NEXT] = begin // TICKS
+        return
+    _begin(m, d, c, st, warps, sm, begin, t)
+
+
+@hot
+def _finished(c: Columns, st: State, sm: int) -> int:
+    """Tick at which the wgmma at work is done with the pipes: its columns, or its operands behind other accesses."""
+    pc = c.rows[st.sm[sm, M_GEMM_ROW], y.R_PC]
+    others = st.sm[sm, M_SERVED] - st.sm[sm, M_GEMM_MARK]
+    busy = max(c.static[pc, y.S_INTERVAL], c.static[pc, y.S_OPERANDS] + others)
+    return int(st.sm[sm, M_GEMM_BEGIN] + busy)
+
+
+@hot
+def _end(c: Columns, st: State, sm: int, due: int, t: int) -> None:
+    """Free the tensor cores; a wgmma that closes a commit group completes it when its latency is over."""
+    pc = c.rows[st.sm[sm, M_GEMM_ROW], y.R_PC]
+    alone = max(c.static[pc, y.S_INTERVAL], c.static[pc, y.S_OPERANDS])
+    done = due - alone + c.static[pc, y.S_LATENCY] * TICKS
+    if c.static[pc, y.S_ARGUMENT] & 1:
+        _push(st, max(t + 1, (done + TICKS - 1) // TICKS), _event(st.sm[sm, M_GEMM_WHO], MULTIPLIED, 0, 0))
+    st.sm[sm, M_GEMM_ROW] = -1
+    st.sm[sm, M_GEMM_FREE] = due
+
+
+@hot
+def _begin(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, begin: int, t: int) -> None:
+    """Begin the wgmma at the head of the queue; its warps may issue the next."""
+    entry = st.sm[sm, M_GEMM_HEAD]
+    st.sm[sm, M_GEMM_HEAD] = (entry + 1) % st.gemm_row.shape[1]
+    st.sm[sm, M_GEMM_COUNT] -= 1
+    who = st.gemm_who[sm, entry]
+    row = st.gemm_row[sm, entry]
+    pc = c.rows[row, y.R_PC]
+    st.sm[sm, M_GEMM_ROW] = row
+    st.sm[sm, M_GEMM_WHO] = who
+    st.sm[sm, M_GEMM_BEGIN] = begin
+    st.sm[sm, M_GEMM_MARK] = st.sm[sm, M_SERVED]
+    due = begin + max(c.static[pc, y.S_INTERVAL], c.static[pc, y.S_OPERANDS])
+    st.sm[sm, M_GEMM_NEXT] = due // TICKS
+    first = who & ((1 << WARP_BITS) - 1)
+    for v in range(first, _group_end(warps, first)):
+        core = _core_of(m, d, warps, v)
+        st.pipe[core, TENSOR] = due
+        st.core[core, B_GEMM] = due
+        if who >> WARP_BITS != st.warp[first, W_BORN]:
+            continue
+        st.warp[v, W_QUEUED] -= 1
+        if st.warp[v, W_WHY] != y.MATH or st.warp[v, W_UNTIL] != FAR:
+            continue
+        if st.warp[v, W_HOLD] and st.warp[v, W_QUEUED] > 0:
+            continue  # it is an earlier one that begins
+        until = max(t, st.warp[v, W_RESUME], t + c.static[pc, y.S_REGISTER_A]) if st.warp[v, W_HOLD] else t
+        st.warp[v, W_HOLD] = 0
+        st.warp[v, W_UNTIL] = until
+        st.core[core, B_NEXT] = min(st.core[core, B_NEXT], until)
+
+
+# ---------------------------------------------------------------- bulk copies
+
+
+@hot
+def _copy_bulk(m: Machine, d: Drive, c: Columns, st: State, warps: int, w: int, row: int, t: int) -> None:
+    """Give the copy engine of an SM a box: it moves one after the other, and tells the box's mbarrier."""
+    sm = w // warps // d.resident
+    start = max(st.sm[sm, M_BULK], t * TICKS) + c.rows[row, y.R_COST]
+    st.sm[sm, M_BULK] = start
+    trip = d.far_cycles if c.rows[row, y.R_WAVEFRONTS] > 1 else _trip(m, d, c, st, w, warps, row)
+    trip += _server_cycles(d, c, st, row, t)
+    there = max(t + 1, (start + TICKS - 1) // TICKS + trip)
+    if not c.rows[row, y.R_HIT]:
+        _note_request(d, c, st, st.slot[w // warps, C_CTA], row, t, there)
+    if c.rows[row, y.R_UNIT] == BULK_STORE:
+        st.warp[w, W_STORED] = max(st.warp[w, W_STORED], there)
+    else:
+        _push(st, max(t + 1, there + m.bulk_extra_cycles), _row_event(_who(st, w), row))
+
+
 # ---------------------------------------------------------------- memory pipe
+
+
+@hot
+def _note_request(d: Drive, c: Columns, st: State, cta: int, row: int, t: int, there: int) -> None:
+    """Note what a CTA asks beyond L1, and when the answer is there."""
+    st.first_request[cta] = min(st.first_request[cta], t)
+    st.asked[cta] += c.rows[row, y.R_SECTORS]
+    if st.asked[cta] <= d.bulk_sectors:
+        st.last_arrival[cta] = max(st.last_arrival[cta], there)
 
 
 @hot
@@ -276,8 +477,11 @@ def _intake_time(st: State, c: Columns, sm: int, core: int) -> int:
         return FAR
     entry = (st.core[core, B_HEAD] + st.core[core, B_TAKEN]) % st.queue_row.shape[1]
     time = max(st.core[core, B_ADDRESS], st.queue_time[core, entry])
-    if _is_shared(c.rows[st.queue_row[core, entry], y.R_UNIT]):
+    unit = c.rows[st.queue_row[core, entry], y.R_UNIT]
+    if _is_shared(unit):
         time = max(time, st.sm[sm, M_DATA] // TICKS)
+    elif unit == MBARRIER_ARRIVE:
+        time = max(time, st.sm[sm, M_SYNC] // TICKS)
     return int(time)
 
 
@@ -328,9 +532,9 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
         waves = max(1, c.rows[row, y.R_WAVEFRONTS])
         if unit == SHUFFLE:
             waves = 1
-            st.sm[sm, M_DATA] = data + m.shuffle_ticks
-        else:
-            st.sm[sm, M_DATA] = data + waves * TICKS
+        served = m.shuffle_ticks if unit == SHUFFLE else waves * TICKS
+        st.sm[sm, M_DATA] = data + served
+        st.sm[sm, M_SERVED] += served
         done = t
         if unit != SHARED_STORE:
             first = data + m.load_ticks - m.window_cycles * TICKS - m.wavefront_ticks
@@ -339,16 +543,18 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
             done = (back + TICKS // 2) // TICKS
         if write != NO_COUNTER:
             _push(st, max(done, t + 1), _event(who, RELEASED, write, 0))
+    elif unit == MBARRIER_ARRIVE:
+        turn = max(st.sm[sm, M_SYNC], t * TICKS)
+        st.sm[sm, M_SYNC] = turn + m.sync_ticks
+        _push(st, max(t + 1, turn // TICKS + m.sync_cycles), _row_event(who, row))
+        if write != NO_COUNTER:
+            _push(st, t + 1, _event(who, RELEASED, write, 0))
     else:
         cost = c.rows[row, y.R_COST]
         busy = max(busy, cost)
         trip = st.queue_trip[core, entry] + _server_cycles(d, c, st, row, t) - m.window_cycles
         if not c.rows[row, y.R_HIT]:
-            cta = st.queue_cta[core, entry]
-            st.first_request[cta] = min(st.first_request[cta], t)
-            st.asked[cta] += c.rows[row, y.R_SECTORS]
-            if st.asked[cta] <= d.bulk_sectors:
-                st.last_arrival[cta] = max(st.last_arrival[cta], t + trip)
+            _note_request(d, c, st, st.queue_cta[core, entry], row, t, t + trip)
         if unit == ASYNC_COPY:
             waves = max(1, c.rows[row, y.R_WAVEFRONTS])
             writing = waves * m.copy_write_ticks // TICKS
@@ -381,7 +587,12 @@ def _sleep(st: State, w: int, why: int, until: int) -> bool:
 
 @hot
 def _is_memory(unit: int) -> bool:
-    return SHARED_LOAD <= unit <= ASYNC_COPY or unit == SHUFFLE
+    return SHARED_LOAD <= unit <= ASYNC_COPY or unit == SHUFFLE or unit == MBARRIER_ARRIVE
+
+
+@hot
+def _is_global(unit: int) -> bool:
+    return SHARED_STORE < unit <= ASYNC_COPY
 
 
 @hot
@@ -420,6 +631,19 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
             return _sleep(st, w, y.LONG, FAR)
     elif unit == MEMBAR and st.warp[w, W_OUT] > 0:
         return _sleep(st, w, y.MEMBAR_STALL, FAR)
+    elif unit == WGMMA:
+        if st.warp[w, W_QUEUED] >= m.gmma_entries:
+            return _sleep(st, w, y.MATH, FAR)
+    elif unit == WGMMA_WAIT:
+        if st.warp[w, W_OPEN] > c.static[pc, y.S_ARGUMENT]:
+            return _sleep(st, w, y.GMMA, FAR)
+    elif unit == MBARRIER_WAIT:
+        number = c.rows[row, y.R_MBARRIER]
+        completed = st.mbarrier[w // (c.offset.shape[0] - 1), number, X_COMPLETED]
+        if completed % 2 != c.rows[row, y.R_PARITY]:
+            st.warp[w, W_AWAITED] = number
+            return _sleep(st, w, y.LONG, FAR)
+        st.warp[w, W_AWAITED] = -1
     return False
 
 
@@ -524,6 +748,8 @@ def _issue(m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, w
     last = _advance(c, st, warps, w, row)
     if unit == BARRIER:
         _arrive(m, d, c, st, warps, w, pc, t)
+    elif unit == WGMMA:
+        _launch(c, st, warps, core, w, row, m, t)
     if last:
         _finish(m, d, c, st, warps, core, w, t)
 
@@ -547,7 +773,7 @@ def _execute(
         entry = (st.core[core, B_HEAD] + st.core[core, B_COUNT]) % entries
         st.core[core, B_COUNT] += 1
         st.queue_who[core, entry] = _who(st, w)
-        if not _is_shared(unit):
+        if _is_global(unit):
             st.queue_trip[core, entry] = _trip(m, d, c, st, w, warps, row)
             st.queue_cta[core, entry] = st.slot[w // warps, C_CTA]
         st.queue_row[core, entry] = row
@@ -556,7 +782,7 @@ def _execute(
         st.sm[sm, M_QUEUED] += 1
         st.sm[sm, M_NEXT] = min(st.sm[sm, M_NEXT], t + 1)
         st.warp[w, W_COPIES] += unit == ASYNC_COPY
-        st.warp[w, W_OUT] += not _is_shared(unit)
+        st.warp[w, W_OUT] += _is_global(unit)
         return resume
     if write != NO_COUNTER:
         _push(st, t + c.static[pc, y.S_LATENCY], _event(_who(st, w), RELEASED, write, 0))
@@ -574,7 +800,10 @@ def _execute(
             _read_matrices(m, c, st, core, pc, t)
         elif unit <= HALF:
             _read_operands(m, c, st, core, w, pc, t)
-        st.pipe[core, unit] = start + c.static[pc, y.S_INTERVAL]
+        interval = c.static[pc, y.S_INTERVAL]
+        if unit <= HALF and st.core[core, B_GEMM] > t * TICKS:
+            interval = interval * m.gmma_slowdown // 100
+        st.pipe[core, unit] = start + interval
     elif unit == COPY_COMMIT:
         if st.warp[w, W_COPIED] < st.warp[w, W_COPIES]:
             tail = (st.warp[w, W_HEAD] + st.warp[w, W_GROUPS]) % y.COMMIT_SLOTS
@@ -586,6 +815,15 @@ def _execute(
     elif unit == MEMBAR:
         st.warp[w, W_WHY] = y.MEMBAR_STALL
         resume = max(resume, t + m.membar_cycles)
+    elif unit == WGMMA:
+        st.warp[w, W_ISSUED] += 1
+        st.warp[w, W_QUEUED] += 1
+        st.warp[w, W_OPEN] += c.static[pc, y.S_ARGUMENT] & 1
+    elif unit == BULK_LOAD or unit == BULK_STORE:
+        _copy_bulk(m, d, c, st, warps, w, row, t)
+    elif unit == BULK_COMMIT:
+        _rise(st, w, 0, y.LONG)
+        _push(st, max(t + 1, st.warp[w, W_STORED]), _event(_who(st, w), RELEASED, 0, 0))
     return resume
 
 
@@ -610,12 +848,14 @@ def _advance(c: Columns, st: State, warps: int, w: int, row: int) -> bool:
 def _arrive(m: Machine, d: Drive, c: Columns, st: State, warps: int, w: int, pc: int, t: int) -> None:
     """Let a warp wait at a barrier, which opens when no running warp of its CTA is missing."""
     slot = w // warps
-    barrier = c.static[pc, y.S_ARGUMENT]
+    barrier = c.static[pc, y.S_ARGUMENT] % y.BARRIERS
+    wanted = c.static[pc, y.S_ARGUMENT] // y.BARRIERS
+    st.wanted[slot, barrier] = wanted
     st.warp[w, W_RESUME] = st.warp[w, W_UNTIL] * y.BARRIERS + barrier
     st.arrived[slot, barrier] += 1
     st.counted[slot, barrier] = max(st.counted[slot, barrier], t) + m.arrival_cycles
     _sleep(st, w, y.BARRIER_STALL, FAR)
-    if st.arrived[slot, barrier] == st.slot[slot, C_ALIVE]:
+    if st.arrived[slot, barrier] == (wanted if wanted > 0 else st.slot[slot, C_ALIVE]):
         _open(m, d, st, warps, slot, barrier, t)
 
 
@@ -649,7 +889,7 @@ def _finish(m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, 
             _start(m, d, c, st, warps, slot, t + 1 + m.cta_start_cycles)
         return
     for barrier in range(y.BARRIERS):
-        if 0 < st.arrived[slot, barrier] == st.slot[slot, C_ALIVE]:
+        if 0 < st.arrived[slot, barrier] == st.slot[slot, C_ALIVE] and st.wanted[slot, barrier] == 0:
             _open(m, d, st, warps, slot, barrier, t)
 
 
@@ -667,6 +907,9 @@ def _start(m: Machine, d: Drive, c: Columns, st: State, warps: int, slot: int, t
     st.slot[slot, C_MARKS] = 0
     for barrier in range(y.BARRIERS):
         st.arrived[slot, barrier] = st.counted[slot, barrier] = 0
+    for number in range(st.mbarrier.shape[1]):
+        for field in range(X_FIELDS):
+            st.mbarrier[slot, number, field] = 0
     st.sm[slot // d.resident, M_DIRTY] = 1
     for k in range(warps):
         w = slot * warps + k
@@ -679,6 +922,7 @@ def _start(m: Machine, d: Drive, c: Columns, st: State, warps: int, slot: int, t
         st.warp[w, W_ROW] = c.offset[k]
         st.warp[w, W_SINCE] = t
         st.warp[w, W_LOOP] = -1
+        st.warp[w, W_AWAITED] = -1
         for counter in range(COUNTERS):
             st.counter[w, counter] = 0
         for register in range(st.accumulator.shape[1]):
@@ -762,9 +1006,11 @@ def run(m: Machine, d: Drive, c: Columns, st: State) -> int:
     t = 0
     while st.run[G_RUNNING] > 0:
         while st.run[G_EVENTS] > 0 and st.heap_key[0] >> 31 <= t:
-            _deliver(m, d, st, warps, t, _pop(st))
+            _deliver(m, d, c, st, warps, t, _pop(st))
         following = FAR
         for sm in range(d.sms):
+            if st.sm[sm, M_GEMM_NEXT] <= t:
+                _multiply(m, d, c, st, warps, sm, t)
             if st.sm[sm, M_NEXT] <= t:
                 _intake(m, d, c, st, warps, sm, t)
             if st.sm[sm, M_DIRTY]:
@@ -772,7 +1018,7 @@ def run(m: Machine, d: Drive, c: Columns, st: State) -> int:
             for core in range(sm * m.sub_cores, (sm + 1) * m.sub_cores):
                 if st.core[core, B_NEXT] <= t:
                     _cycle(m, d, c, st, warps, core, t)
-            following = min(following, st.sm[sm, M_NEXT])
+            following = min(following, st.sm[sm, M_NEXT], st.sm[sm, M_GEMM_NEXT])
             for core in range(sm * m.sub_cores, (sm + 1) * m.sub_cores):
                 following = min(following, st.core[core, B_NEXT])
         if st.run[G_EVENTS] > 0:

@@ -28,8 +28,10 @@ FAR = 1 << 40  # later than any cycle
     S_SLOT_A,  # general registers read through the ports of the register file, -1 = none
     S_SLOT_B,
     S_SLOT_C,
+    S_OPERANDS,  # wgmma: ticks of the shared-memory pipe that its operands take
+    S_REGISTER_A,  # wgmma: cycles that its warps wait for their part of A to be read, 0 = A is in shared memory
     STATIC_COLUMNS,
-) = range(16)
+) = range(18)
 
 # columns of `rows`, one row per executed warp instruction
 (
@@ -41,8 +43,12 @@ FAR = 1 << 40  # later than any cycle
     R_HIT,  # 1 = all sectors are in L1
     R_BEGIN,  # loop that begins here, -1 = none
     R_END,  # loop whose last row this is, -1 = none
+    R_MBARRIER,  # that the row waits for, arrives at or copies for, -1 = none
+    R_PARITY,  # of the completions after which a wait goes on
+    R_ARRIVALS,
+    R_TX,  # bytes announced or delivered
     ROW_COLUMNS,
-) = range(9)
+) = range(13)
 
 STALL_NAMES = (
     "issued",
@@ -54,14 +60,16 @@ STALL_NAMES = (
     "barrier",
     "membar",
     "dispatch_stall",
+    "gmma",
     "not_selected",
 )
-(ISSUED, WAIT, LONG, SHORT, MATH, MIO, BARRIER_STALL, MEMBAR_STALL, DISPATCH, NOT_SELECTED) = range(10)
+(ISSUED, WAIT, LONG, SHORT, MATH, MIO, BARRIER_STALL, MEMBAR_STALL, DISPATCH, GMMA, NOT_SELECTED) = range(11)
 
 FINISHED, DEADLOCK, TOO_LONG, HEAP_FULL = range(4)  # how a run ended
 
 COMMIT_SLOTS = 64  # open cp.async groups of a warp: a dependence counter holds 63
 BARRIERS = 16  # named barriers of a CTA
+WARPGROUP = 4  # warps that issue a wgmma together
 
 
 class Machine(NamedTuple):
@@ -87,6 +95,11 @@ class Machine(NamedTuple):
     barrier_cycles: int
     membar_cycles: int
     cta_start_cycles: int
+    gmma_entries: int  # wgmmas that a warp may issue ahead of the one at work
+    gmma_slowdown: int  # percent: issue interval of arithmetic beside a wgmma, over its own
+    sync_ticks: int  # of the mbarrier unit, per arrival
+    sync_cycles: int  # from an arrival's turn there to its effect
+    bulk_extra_cycles: int  # of a bulk copy, over a load's round trip, until its mbarrier hears of it
 
 
 class Drive(NamedTuple):

@@ -22,6 +22,7 @@ from sim.sm.replay import Run
 
 DATA_UNITS = (Unit.SHARED_LOAD, Unit.SHARED_STORE, Unit.SHUFFLE)
 GLOBAL_UNITS = (Unit.GLOBAL_LOAD, Unit.GLOBAL_STORE, Unit.ATOMIC, Unit.ASYNC_COPY)
+QUEUE_UNITS = (*DATA_UNITS, *GLOBAL_UNITS, Unit.MBARRIER_ARRIVE)
 PIPE_UNITS = (*ON_PORTS, Unit.XU, Unit.UNIFORM, Unit.SPECIAL, Unit.TENSOR)
 
 
@@ -47,6 +48,11 @@ class Warp:
     loop: int = -1
     left: int = 0
     accumulators: dict[int, int] = field(default_factory=dict)  # register -> tick at which it may be read
+    multiplied: int = 0  # wgmmas issued
+    queued: int = 0  # of them, not begun
+    pending: int = 0  # commit groups of them that are not done
+    held: bool = False  # until the one issued last has begun: it reads this warp's registers
+    stored: int = 0  # cycle at which its bulk stores are done
     done: bool = False
 
 
@@ -62,6 +68,30 @@ class Entry:
 
 
 @dataclass
+class Multiply:
+    """A wgmma that all warps of its warpgroup have issued."""
+
+    warps: list[Warp]
+    static: list[int]
+    time: int  # cycle at which the last of them issued it
+    begin: int = 0  # tick
+    mark: int = 0  # what the data pipe had served by then
+
+    def alone(self) -> int:
+        """Ticks that it takes the pipes if nothing else reads shared memory."""
+        return max(self.static[y.S_INTERVAL], self.static[y.S_OPERANDS])
+
+
+@dataclass
+class Mbarrier:
+    """An mbarrier's phase, and how many it has completed."""
+
+    arrived: int = 0
+    missing: int = 0  # bytes announced and not delivered
+    completed: int = 0
+
+
+@dataclass
 class Core:
     """A sub-core."""
 
@@ -74,6 +104,7 @@ class Core:
     queue: deque[Entry] = field(default_factory=deque)
     addressing: int = 0  # cycle at which address generation is free
     returned: int = 0  # tick at which the return path is free
+    multiplying: int = 0  # tick until which its tensor core works on a wgmma
 
 
 @dataclass
@@ -84,6 +115,12 @@ class Sm:
     intake: int = 0  # tick at which the memory pipe takes the next instruction
     data: int = 0  # tick at which the shared data pipe is free
     turn: int = 0
+    served: int = 0  # ticks that the data pipe has given to accesses
+    arriving: int = 0  # tick at which the mbarrier unit takes the next arrival
+    copying: int = 0  # tick at which the copy engine is free
+    launched: deque[Multiply] = field(default_factory=deque)
+    at_work: Multiply | None = None
+    multiplied: int = 0  # tick at which the last wgmma was done with the pipes
 
 
 @dataclass
@@ -95,9 +132,10 @@ class Cta:
     place: int
     warps: list[Warp] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
-    counted: dict[int, int] = field(
-        default_factory=dict
-    )  # barrier -> cycle at which arrivals so far are counted
+    counted: dict[int, int] = field(default_factory=dict)  # barrier -> cycle: arrivals so far are counted
+    wanted: dict[int, int] = field(default_factory=dict)  # barrier -> warps that meet there, 0 = all
+    mbarriers: list[Mbarrier] = field(default_factory=list)
+    multiplies: dict[int, int] = field(default_factory=dict)  # warpgroup -> wgmmas launched
 
     def running(self) -> list[Warp]:
         """Return the warps that have not exited."""
@@ -135,13 +173,14 @@ class Twin:
             while self.events and self.events[0][0] <= t:
                 heapq.heappop(self.events)[2](t)
             for sm in self.sms:
+                self.multiply(sm, t)
                 self.take_one(sm, t)
                 for core in sm.cores:
                     self.issue_one(core, t)
             t += 1
         if self.running:
             return None
-        nothing = np.zeros((0, 10), np.int64)
+        nothing = np.zeros((0, len(y.STALL_NAMES)), np.int64)
         return Run(self.end, self.first_request, self.last_arrival, self.marks, self.stalls, nothing)
 
     # CTAs
@@ -150,7 +189,7 @@ class Twin:
         """Start the next CTA of the queue, if there is one."""
         if self.waiting == self.d.ctas:
             return
-        cta = Cta(self.waiting, sm, place)
+        cta = Cta(self.waiting, sm, place, mbarriers=[Mbarrier() for _ in self.c.needs])
         self.waiting += 1
         self.running += 1
         count = len(self.c.offset) - 1
@@ -213,7 +252,100 @@ class Twin:
 
         self.at(t, arrive)
 
+    def signal_at(self, t: int, warp: Warp, row: int) -> None:
+        """Let an mbarrier hear at ``t`` of a row's arrivals or of the bytes that it has copied."""
+        number, tx = int(self.c.rows[row, y.R_MBARRIER]), int(self.c.rows[row, y.R_TX])
+
+        def action(_now: int) -> None:
+            barrier = warp.cta.mbarriers[number]
+            copied = self.unit(row) == Unit.BULK_LOAD
+            barrier.missing += -tx if copied else tx
+            barrier.arrived += 0 if copied else int(self.c.rows[row, y.R_ARRIVALS])
+            if barrier.arrived >= self.c.needs[number] and barrier.missing == 0:
+                barrier.arrived = 0
+                barrier.completed += 1
+
+        self.at(t, action)
+
+    # wgmma
+
+    def launch(self, warp: Warp, row: int, t: int) -> None:
+        """Hand a wgmma to the tensor cores once the last warp of the warpgroup has issued it."""
+        group = warp.number // y.WARPGROUP
+        warps = [each for each in warp.cta.warps if each.number // y.WARPGROUP == group]
+        launched = warp.cta.multiplies
+        if min(each.multiplied for each in warps) > launched.get(group, 0):
+            launched[group] = launched.get(group, 0) + 1
+            warp.cta.sm.launched.append(Multiply(warps, self.static(row), t))
+        warp.held = self.static(row)[y.S_REGISTER_A] > 0
+
+    def multiply(self, sm: Sm, t: int) -> None:
+        """Let the tensor cores finish the wgmma they work on, and begin the next."""
+        next_cycle = (t + 1) * TICKS
+        if sm.at_work is not None:
+            due = self.due(sm, sm.at_work)
+            if due >= next_cycle:
+                return
+            self.end_multiply(sm, sm.at_work, due, t)
+        if not sm.launched:
+            return
+        first = sm.launched[0]
+        cores = [warp.core for warp in first.warps]
+        free = max(core.pipes.get(Unit.TENSOR, 0) for core in cores)
+        first.begin = max(sm.multiplied, first.time * TICKS, free)
+        if first.begin < next_cycle:
+            self.begin_multiply(sm, sm.launched.popleft(), t)
+
+    def due(self, sm: Sm, work: Multiply) -> int:
+        """Tick at which a wgmma is done with the pipes: its columns, or its operands behind other accesses."""
+        operands = work.static[y.S_OPERANDS] + sm.served - work.mark
+        return work.begin + max(work.static[y.S_INTERVAL], operands)
+
+    def begin_multiply(self, sm: Sm, work: Multiply, t: int) -> None:
+        """Begin a wgmma; its warps may issue the next."""
+        sm.at_work, work.mark = work, sm.served
+        for warp in work.warps:
+            warp.core.pipes[Unit.TENSOR] = warp.core.multiplying = work.begin + work.alone()
+            warp.queued -= 1
+            if warp.held and warp.queued == 0:
+                warp.held, warp.why = False, y.MATH
+                warp.ready = max(t, warp.ready, t + work.static[y.S_REGISTER_A])
+
+    def end_multiply(self, sm: Sm, work: Multiply, due: int, t: int) -> None:
+        """Free the tensor cores; with the latency over, a commit group that it closes is done."""
+        sm.at_work, sm.multiplied = None, due
+
+        def done(_now: int) -> None:
+            for warp in work.warps:
+                warp.pending -= 1
+
+        end = due - work.alone() + work.static[y.S_LATENCY] * TICKS
+        if work.static[y.S_ARGUMENT] & 1:
+            self.at(max(t + 1, -(-end // TICKS)), done)
+
+    # bulk copies
+
+    def copy_bulk(self, warp: Warp, row: int, t: int) -> None:
+        """Move a box, after those before it; then tell its mbarrier."""
+        sm, columns = warp.cta.sm, self.c.rows[row]
+        sm.copying = max(sm.copying, t * TICKS) + int(columns[y.R_COST])
+        trip = self.d.far_cycles if columns[y.R_WAVEFRONTS] > 1 else self.round_trip(warp, row)
+        there = max(t + 1, -(-sm.copying // TICKS) + trip + self.server_cycles(row, t))
+        if not columns[y.R_HIT]:
+            self.note_request(warp.cta.number, row, t, there)
+        if self.unit(row) == Unit.BULK_STORE:
+            warp.stored = max(warp.stored, there)
+        else:
+            self.signal_at(max(t + 1, there + self.m.bulk_extra_cycles), warp, row)
+
     # memory pipe
+
+    def note_request(self, cta: int, row: int, t: int, there: int) -> None:
+        """Note what a CTA asks beyond L1, and when the answer is there."""
+        self.first_request[cta] = min(self.first_request[cta], t)
+        self.asked[cta] += int(self.c.rows[row, y.R_SECTORS])
+        if self.asked[cta] <= self.d.bulk_sectors:
+            self.last_arrival[cta] = max(self.last_arrival[cta], there)
 
     def take_one(self, sm: Sm, t: int) -> None:
         """Let the memory pipe take one instruction, sub-cores in turn."""
@@ -232,19 +364,23 @@ class Twin:
         entry = next((entry for entry in core.queue if entry.free == y.FAR), None)
         if entry is None or core.addressing > t or entry.time > t:
             return None
-        shared = self.unit(entry.row) in DATA_UNITS
-        return None if shared and core.sm.data >= (t + 1) * TICKS else entry
+        unit, free = self.unit(entry.row), (t + 1) * TICKS
+        if unit == Unit.MBARRIER_ARRIVE and core.sm.arriving >= free:
+            return None
+        return None if unit in DATA_UNITS and core.sm.data >= free else entry
 
     def take(self, sm: Sm, core: Core, entry: Entry, t: int) -> None:
         """Move an entry into the pipe."""
         m, warp = self.m, entry.warp
         static = self.static(entry.row)
         entry.free = core.addressing = t + m.address_cycles
-        shared = self.unit(entry.row) in DATA_UNITS
-        cost = 0 if shared else int(self.c.rows[entry.row, y.R_COST])
+        unit = self.unit(entry.row)
+        cost = int(self.c.rows[entry.row, y.R_COST]) if unit in GLOBAL_UNITS else 0
         sm.intake = max(sm.intake, t * TICKS) + max(m.intake_ticks, cost)
-        if shared:
+        if unit in DATA_UNITS:
             self.take_shared(sm, core, entry, t)
+        elif unit == Unit.MBARRIER_ARRIVE:
+            self.take_arrival(sm, entry, t)
         else:
             self.take_global(entry, t)
         if static[y.S_READ] != NO_COUNTER:
@@ -255,7 +391,9 @@ class Twin:
         m, unit = self.m, self.unit(entry.row)
         waves = 1 if unit == Unit.SHUFFLE else max(1, int(self.c.rows[entry.row, y.R_WAVEFRONTS]))
         begin = max(sm.data, t * TICKS)
-        sm.data = begin + (m.shuffle_ticks if unit == Unit.SHUFFLE else waves * TICKS)
+        served = m.shuffle_ticks if unit == Unit.SHUFFLE else waves * TICKS
+        sm.data = begin + served
+        sm.served += served
         done = t
         if unit != Unit.SHARED_STORE:
             first = begin + m.load_ticks - m.window_cycles * TICKS - m.wavefront_ticks
@@ -263,17 +401,20 @@ class Twin:
             done = (core.returned + TICKS // 2) // TICKS
         self.fall_at(max(done, t + 1), entry.warp, self.static(entry.row)[y.S_WRITE])
 
+    def take_arrival(self, sm: Sm, entry: Entry, t: int) -> None:
+        """Let the mbarrier unit count an arrival, one after the other."""
+        begin = max(sm.arriving, t * TICKS)
+        sm.arriving = begin + self.m.sync_ticks
+        self.signal_at(max(t + 1, begin // TICKS + self.m.sync_cycles), entry.warp, entry.row)
+        self.fall_at(t + 1, entry.warp, self.static(entry.row)[y.S_WRITE])
+
     def take_global(self, entry: Entry, t: int) -> None:
         """Send LDG, STG, RED, ATOMG and LDGSTS on their way."""
         m, warp = self.m, entry.warp
         row, static = self.c.rows[entry.row], self.static(entry.row)
         trip = entry.trip + self.server_cycles(entry.row, t) - m.window_cycles
         if not row[y.R_HIT]:
-            cta = warp.cta.number
-            self.first_request[cta] = min(self.first_request[cta], t)
-            self.asked[cta] += int(row[y.R_SECTORS])
-            if self.asked[cta] <= self.d.bulk_sectors:
-                self.last_arrival[cta] = max(self.last_arrival[cta], t + trip)
+            self.note_request(warp.cta.number, entry.row, t, t + trip)
         if row[y.R_UNIT] == Unit.ASYNC_COPY:
             waves = max(1, int(row[y.R_WAVEFRONTS]))
             seat = (id(warp.cta.sm), warp.cta.place * len(warp.cta.warps) + warp.number)
@@ -337,6 +478,8 @@ class Twin:
         """Return why a warp cannot issue now, None if it can."""
         if warp.barrier >= 0:
             return y.BARRIER_STALL
+        if warp.held:
+            return y.MATH
         if warp.ready > t:
             return warp.why
         static, unit = self.static(warp.row), self.unit(warp.row)
@@ -345,7 +488,7 @@ class Twin:
                 return warp.owners[counter]
         if unit in PIPE_UNITS:
             return self.pipe_stall(core, warp, static, unit, t)
-        if unit in DATA_UNITS or unit in GLOBAL_UNITS:
+        if unit in QUEUE_UNITS:
             full = sum(entry.free > t for entry in core.queue) >= self.m.queue_entries
             return y.MIO if full else None
         if unit == Unit.COPY_WAIT:
@@ -353,7 +496,21 @@ class Twin:
             return warp.owners[counter] if warp.counters[counter] > threshold else None
         if unit == Unit.COPY_COMMIT and len(warp.groups) >= y.COMMIT_SLOTS - 1:
             return y.LONG
-        return y.MEMBAR_STALL if unit == Unit.MEMBAR and warp.outstanding else None
+        if unit == Unit.MEMBAR and warp.outstanding:
+            return y.MEMBAR_STALL
+        return self.async_stall(warp, static, unit)
+
+    def async_stall(self, warp: Warp, static: list[int], unit: int) -> int | None:
+        """Return what of the tensor cores or of an mbarrier a warp waits for."""
+        if unit == Unit.WGMMA and warp.queued >= self.m.gmma_entries:
+            return y.MATH
+        if unit == Unit.WGMMA_WAIT and warp.pending > static[y.S_ARGUMENT]:
+            return y.GMMA
+        if unit == Unit.MBARRIER_WAIT:
+            row = self.c.rows[warp.row]
+            completed = warp.cta.mbarriers[row[y.R_MBARRIER]].completed
+            return y.LONG if completed % 2 != row[y.R_PARITY] else None
+        return None
 
     def pipe_stall(self, core: Core, warp: Warp, static: list[int], unit: int, t: int) -> int | None:
         """Return why a pipe does not take the instruction now."""
@@ -395,8 +552,11 @@ class Twin:
         if unit != Unit.NONE:
             self.execute(core, warp, static, unit, t)
         ended = self.advance(warp)
+        if unit == Unit.WGMMA:
+            self.launch(warp, row, t)
         if unit == Unit.BARRIER:
-            warp.barrier = static[y.S_ARGUMENT]
+            wanted, warp.barrier = divmod(static[y.S_ARGUMENT], y.BARRIERS)
+            warp.cta.wanted[warp.barrier] = wanted
             counted = warp.cta.counted
             counted[warp.barrier] = max(counted.get(warp.barrier, 0), t) + self.m.arrival_cycles
             self.try_open(warp.cta, warp.barrier, t)
@@ -409,7 +569,7 @@ class Twin:
             if counter != NO_COUNTER:
                 warp.counters[counter] += 1
                 warp.owners[counter] = static[y.S_OWNER]
-        if unit in DATA_UNITS or unit in GLOBAL_UNITS:
+        if unit in QUEUE_UNITS:
             while core.queue and core.queue[0].free <= t:
                 core.queue.popleft()
             trip = self.round_trip(warp, warp.row) if unit in GLOBAL_UNITS else 0
@@ -430,6 +590,21 @@ class Twin:
         elif unit == Unit.MEMBAR:
             warp.why = y.MEMBAR_STALL
             warp.ready = max(warp.ready, t + self.m.membar_cycles)
+        else:
+            self.execute_async(warp, static, unit, t)
+
+    def execute_async(self, warp: Warp, static: list[int], unit: int, t: int) -> None:
+        """Start what goes on without the warp."""
+        if unit == Unit.WGMMA:
+            warp.multiplied += 1
+            warp.queued += 1
+            warp.pending += static[y.S_ARGUMENT] & 1
+        elif unit in (Unit.BULK_LOAD, Unit.BULK_STORE):
+            self.copy_bulk(warp, warp.row, t)
+        elif unit == Unit.BULK_COMMIT:
+            warp.counters[0] += 1
+            warp.owners[0] = y.LONG
+            self.fall_at(max(t + 1, warp.stored), warp, 0)
 
     def occupy(self, core: Core, warp: Warp, static: list[int], unit: int, t: int) -> None:
         """Occupy a pipe, and the read ports of the register file."""
@@ -444,7 +619,10 @@ class Twin:
             for bank, _slot, _register in self.port_reads(core, warp, static):
                 core.ports[bank] = max(core.ports.get(bank, 0), t) + 1
             self.refresh_reuse(core, warp, static)
-        core.pipes[unit] = begin + static[y.S_INTERVAL]
+        interval = static[y.S_INTERVAL]
+        if unit in ON_PORTS and core.multiplying > t * TICKS:
+            interval = interval * self.m.gmma_slowdown // 100
+        core.pipes[unit] = begin + interval
 
     def refresh_reuse(self, core: Core, warp: Warp, static: list[int]) -> None:
         """Keep the operands marked for reuse; a slot that is read without the mark forgets."""
@@ -474,7 +652,7 @@ class Twin:
     def try_open(self, cta: Cta, barrier: int, t: int) -> None:
         """Open a barrier if no running warp of the CTA is missing."""
         waiting = [warp for warp in cta.running() if warp.barrier == barrier]
-        if waiting and len(waiting) == len(cta.running()):
+        if waiting and len(waiting) == (cta.wanted.get(barrier, 0) or len(cta.running())):
             opened = max(t, cta.counted.get(barrier, 0))
             for warp in waiting:
                 warp.barrier, warp.why = -1, y.BARRIER_STALL

@@ -37,7 +37,9 @@ def replay(columns: SmColumns, drive: y.Drive, replays: I64, profile: bool = Fal
     """
     if len(columns.rows) == 0:
         raise ValueError("a trace without instructions takes no time")
-    read = e.Columns(columns.static, columns.rows, columns.offset, columns.loops, _replays(columns, replays))
+    read = e.Columns(
+        columns.static, columns.rows, columns.offset, columns.loops, _replays(columns, replays), columns.needs
+    )
     events = FIRST_HEAP
     while True:
         state = _new_state(columns, drive, events, profile)
@@ -85,6 +87,11 @@ def _new_state(columns: SmColumns, drive: y.Drive, events: int, profile: bool) -
         slot=_zeros(slots, e.C_FIELDS),
         arrived=_zeros(slots, y.BARRIERS),
         counted=_zeros(slots, y.BARRIERS),
+        wanted=_zeros(slots, y.BARRIERS),
+        mbarrier=_zeros(slots, len(columns.needs), e.X_FIELDS),
+        gemm_who=_zeros(drive.sms, events),
+        gemm_row=_zeros(drive.sms, events),
+        gemm_time=_zeros(drive.sms, events),
         heap_key=_zeros(events),
         heap_what=_zeros(events),
         run=_zeros(e.G_FIELDS),
@@ -99,6 +106,7 @@ def _new_state(columns: SmColumns, drive: y.Drive, events: int, profile: bool) -
     state.warp[:, e.W_WHY], state.warp[:, e.W_UNTIL] = e.DONE, y.FAR
     state.core[:, e.B_NEXT], state.core[:, e.B_LAST] = y.FAR, -1
     state.sm[:, e.M_NEXT], state.slot[:, e.C_CTA] = y.FAR, -1
+    state.sm[:, e.M_GEMM_NEXT], state.sm[:, e.M_GEMM_ROW] = y.FAR, -1
     return state
 
 
