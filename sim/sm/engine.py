@@ -260,7 +260,7 @@ def _core_of(m: Machine, d: Drive, warps: int, w: int) -> int:
     return int((slot // d.resident) * m.sub_cores + (w % (warps * d.resident)) % m.sub_cores)
 
 
-@hot
+@rare
 def _signal(m: Machine, d: Drive, c: Columns, st: State, warps: int, t: int, what: int) -> None:
     """Tell an mbarrier of arrivals and bytes; with the last of a phase, let the warps that wait go on."""
     row = what & ((1 << ROW_BITS) - 1)
@@ -299,7 +299,7 @@ def _group_end(warps: int, w: int) -> int:
     return int(min(w + y.WARPGROUP, w - w % warps + warps))
 
 
-@hot
+@rare
 def _launch(c: Columns, st: State, warps: int, core: int, w: int, row: int, m: Machine, t: int) -> None:
     """Note that a warp has issued a wgmma; with the last of its warpgroup, hand it to the tensor cores."""
     first = _group_begin(warps, w)
@@ -326,7 +326,7 @@ def _launch(c: Columns, st: State, warps: int, core: int, w: int, row: int, m: M
         _sleep(st, w, y.MATH, FAR)
 
 
-@hot
+@rare
 def _multiply(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, t: int) -> None:
     """Let an SM's tensor cores finish the wgmma they work on, and begin the next."""
     if st.sm[sm, M_GEMM_ROW] >= 0:
@@ -406,7 +406,7 @@ def _begin(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, beg
 # ---------------------------------------------------------------- bulk copies
 
 
-@hot
+@rare
 def _copy_bulk(m: Machine, d: Drive, c: Columns, st: State, warps: int, w: int, row: int, t: int) -> None:
     """Give the copy engine of an SM a box: it moves one after the other, and tells the box's mbarrier."""
     sm = w // warps // d.resident

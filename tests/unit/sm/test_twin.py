@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sim.arch.load import load_gpu
 from sim.errors import DeadlockError
+from sim.isa.trace import WarpTrace
 from sim.isa.units import NO_COUNTER, Unit
 from sim.sm import reference
 from sim.sm.columns import resolve
@@ -19,13 +20,21 @@ pytestmark = pytest.mark.jit
 MMA = "m16n8k16.f32.f16"
 COUNTERS = st.sampled_from([0, 1, 2, 5, NO_COUNTER, NO_COUNTER, NO_COUNTER])
 MASKS = st.sampled_from([0, 0, 0, 1, 2, 4, 6, 63])
-UNITS = [unit for unit in Unit if unit != Unit.EXIT]
+WGMMA = ("wgmma.m64n8k16.f32.f16.ss", "wgmma.m64n64k16.f32.f16.ss", "wgmma.m64n128k32.s32.s8.rs")
+TOGETHER = (Unit.BARRIER, Unit.WGMMA, Unit.WGMMA_WAIT)  # only where all warps run the same code
+UNITS = [unit for unit in Unit if unit not in (Unit.EXIT, Unit.MBARRIER_WAIT)]
+APART = [unit for unit in UNITS if unit not in TOGETHER]
+FILLERS = [Unit.ALU, Unit.FMA, Unit.SHARED_LOAD, Unit.SHARED_STORE, Unit.SHUFFLE, Unit.TENSOR]
 REGISTERS = st.integers(-1, 5)
 
 
 @st.composite
 def instructions(draw: st.DrawFn, barriers: bool) -> Instruction:
-    unit = draw(st.sampled_from(UNITS if barriers else [u for u in UNITS if u != Unit.BARRIER]))
+    return draw(of_unit(draw(st.sampled_from(UNITS if barriers else APART))))
+
+
+@st.composite
+def of_unit(draw: st.DrawFn, unit: Unit) -> Instruction:
     misses = draw(st.sampled_from([0, 1, 8]))
     return Instruction(
         unit=unit,
@@ -35,17 +44,61 @@ def instructions(draw: st.DrawFn, barriers: bool) -> Instruction:
         wait=draw(MASKS),
         yields=draw(st.booleans()),
         reuse=draw(st.integers(0, 7)),
-        argument=draw(st.integers(0, 1)) if unit == Unit.COPY_WAIT else 0,
+        argument=draw(st.integers(0, 1)) if unit in (Unit.COPY_WAIT, Unit.WGMMA, Unit.WGMMA_WAIT) else 0,
         registers=draw(st.tuples(REGISTERS, REGISTERS, REGISTERS)),
         target=draw(REGISTERS),
-        mma=MMA if unit == Unit.TENSOR else "",
+        mma=MMA if unit == Unit.TENSOR else draw(st.sampled_from(WGMMA)) if unit == Unit.WGMMA else "",
         offsets=strided(32, draw(st.sampled_from([0, 4, 8, 64, 128]))),
         lines=draw(st.integers(1, 6)),
         sectors=max(1, misses),
         misses=misses,
         taken=draw(st.booleans()),
-        lanes=0 if unit != Unit.BARRIER and draw(st.integers(0, 9)) == 0 else 32,
+        lanes=0 if unit not in TOGETHER and draw(st.integers(0, 9)) == 0 else 32,
+        mbarrier=draw(st.integers(0, 1)) if unit in (Unit.MBARRIER_ARRIVE, Unit.BULK_LOAD) else -1,
+        arrivals=draw(st.integers(1, 2)),
+        tx=draw(st.sampled_from([0, 16, 4096])),
     )
+
+
+@st.composite
+def rings(draw: st.DrawFn) -> tuple[list[tuple[Instruction | Loop, ...]], tuple[int, ...]]:
+    """A producer of bulk copies and warpgroups that multiply, tied by mbarriers: full ones, then empty ones."""
+    stages, groups, turns = draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.integers(0, 2))
+    steps = [(step % stages, step // stages) for step in range(2 * stages)]
+    producer = [row for stage, use in steps for row in draw(produced(stage, use, stages))]
+    consumer = [row for stage, use in steps for row in draw(consumed(stage, use, stages))]
+    lead = tuple(draw(st.lists(of_unit(Unit.FMA), max_size=2)))
+    warps = [(Loop(tuple(producer), turns), Instruction(Unit.EXIT))]
+    own = (*lead, Loop(tuple(consumer), turns), Instruction(Unit.WGMMA_WAIT), Instruction(Unit.EXIT))
+    return [own] * (4 * groups) + warps, (1,) * stages + (4 * groups,) * stages
+
+
+def at(unit: Unit, mbarrier: int, phase: int = 0, arrivals: int = 0, tx: int = 0, lines: int = 8) -> Instruction:
+    step = 2 if unit == Unit.MBARRIER_WAIT else 0
+    return Instruction(
+        unit, mbarrier=mbarrier, phase=phase, phase_step=step, arrivals=arrivals, tx=tx, lines=lines, write=1
+    )
+
+
+@st.composite
+def produced(draw: st.DrawFn, stage: int, use: int, stages: int) -> list[Instruction]:
+    boxes, size = draw(st.integers(1, 2)), draw(st.sampled_from([128, 4096, 32768]))
+    boxed = [at(Unit.BULK_LOAD, stage, tx=size, lines=size // 128) for _ in range(boxes)]
+    first = at(Unit.MBARRIER_WAIT, stages + stage, use)
+    announced = at(Unit.MBARRIER_ARRIVE, stage, arrivals=1, tx=size * boxes)
+    return [first, Instruction(Unit.BRANCH, wait=2), *draw(st.permutations([announced, *boxed]))]
+
+
+@st.composite
+def consumed(draw: st.DrawFn, stage: int, use: int, stages: int) -> list[Instruction]:
+    fillers = draw(st.lists(st.sampled_from(FILLERS).flatmap(of_unit), max_size=4))
+    count = draw(st.integers(1, 3))
+    name = draw(st.sampled_from(WGMMA))
+    multiplied = [Instruction(Unit.WGMMA, mma=name, argument=int(k == count - 1)) for k in range(count)]
+    pending = Instruction(Unit.WGMMA_WAIT, argument=draw(st.integers(0, 1)))
+    arrival = at(Unit.MBARRIER_ARRIVE, stages + stage, arrivals=1)
+    waiting = at(Unit.MBARRIER_WAIT, stage, use + 1)
+    return [waiting, Instruction(Unit.WGMMA_ARRIVE, wait=2), *multiplied, *fillers, pending, arrival]
 
 
 @st.composite
@@ -112,20 +165,33 @@ MACHINES = [
 ]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(ctas(), drives(), st.integers(0, len(MACHINES) - 1))
 def test_engine_and_twin_agree(warps, drive, machine) -> None:  # type: ignore[no-untyped-def]
-    trace = synthesize(warps)
+    compare(synthesize(warps, mbarriers=(1, 2)), drive, machine)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rings(), drives(), st.integers(0, len(MACHINES) - 1))
+def test_engine_and_twin_agree_on_copies_that_feed_wgmma(ring, drive, machine) -> None:  # type: ignore[no-untyped-def]
+    warps, mbarriers = ring
+    few = drive._replace(ctas=min(drive.ctas, 2), max_cycles=200_000)
+    assert compare(synthesize(warps, mbarriers=mbarriers), few, machine)
+
+
+def compare(trace: WarpTrace, drive: Drive, machine: int) -> bool:
+    """Hold the engine against its twin; return whether the run ended."""
     columns = resolve(trace, MACHINES[machine])
     replays = np.asarray(trace.loops[:, 2])
     slow = reference.replay(columns, drive, replays)
     if slow is None:
         with pytest.raises(DeadlockError):
             replay(columns, drive, replays)
-        return
+        return False
     fast = replay(columns, drive, replays)
     np.testing.assert_array_equal(fast.end, slow.end)
     np.testing.assert_array_equal(fast.first_request, slow.first_request)
     np.testing.assert_array_equal(fast.last_arrival, slow.last_arrival)
     np.testing.assert_array_equal(fast.marks, slow.marks)
     np.testing.assert_array_equal(fast.stalls, slow.stalls)
+    return True
