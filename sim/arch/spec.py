@@ -83,7 +83,9 @@ class TensorCore(Strict):
     wgmma: dict[WgmmaKey, WarpgroupOp]  # by types, "f32.f16"
     wgmma_register_interval_cycles: Interval  # least, with A in registers: until they are read
     wgmma_queue_entries: Count  # that a warpgroup may issue ahead of the one at work
-    wgmma_arithmetic_factor: Annotated[float, Field(ge=1, le=100)]  # of other warps' issue intervals beside one
+    wgmma_arithmetic_factor: Annotated[
+        float, Field(ge=1, le=100)
+    ]  # of other warps' issue intervals beside one
     peak_ops_per_cycle: dict[InputType, OpsPerCycle]  # per SM, by the fastest instruction there is
 
 

@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from sim.arch.checks import mma_ops
 from sim.arch.spec import GpuSpec
-from sim.chip.run import ChipRun, TracedClass, input_type, mma_counts
+from sim.chip.run import ChipRun, TracedClass, input_type, mma_counts, warp_ops
 from sim.exec.execute import execute_grid
 from sim.isa.launch import KernelLaunch
 from sim.isa.trace import WarpTrace
-from sim.isa.units import Unit
+from sim.isa.units import LOADS, STORES, Unit
 from sim.results import STALLS, SharedAccess
 from sim.sm.banks import bank_words, ideal_wavefronts, wavefronts
+from sim.sm.columns import tensor_op
 from sim.sm.layout import STALL_NAMES
 
 F64 = npt.NDArray[np.float64]
@@ -64,14 +65,14 @@ def _class_counters(traced: TracedClass, gpu: GpuSpec) -> dict[str, float]:
     ran = trace.lanes > 0
     per_row, ideal = row_wavefronts(trace, gpu)
     shared = {name: float((per_row * times)[unit == int(kind)].sum()) for name, kind in SHARED_UNITS.items()}
-    loads = np.isin(unit, (int(Unit.GLOBAL_LOAD), int(Unit.ASYNC_COPY)))
+    loads, stores = np.isin(unit, LOADS), np.isin(unit, STORES)
     return {
         "instructions": float(times.sum()),
-        "tensor_instructions": float(times[(unit == int(Unit.TENSOR)) & ran].sum()),
+        "tensor_instructions": float(times[np.isin(unit, (int(Unit.TENSOR), int(Unit.WGMMA))) & ran].sum()),
         **shared,
         "shared_wavefronts_ideal": float((ideal * times).sum()),
         "global_load_sectors": float((trace.sectors * times)[loads].sum()),
-        "global_store_sectors": float((trace.sectors * times)[unit == int(Unit.GLOBAL_STORE)].sum()),
+        "global_store_sectors": float((trace.sectors * times)[stores].sum()),
         "l2_bytes": traced.traffic.total,
     }
 
@@ -120,7 +121,7 @@ def usage(run: ChipRun, gpu: GpuSpec, totals: Mapping[str, float]) -> Usage:
 def tensor_cycles(run: ChipRun, gpu: GpuSpec) -> float:
     """Return the cycles that every sub-core's tensor core is busy, work spread evenly."""
     total = sum(
-        traced.cta_class.count * count * gpu.sm.tensor.mma[name].interval_cycles
+        traced.cta_class.count * count * tensor_op(name, gpu.sm.tensor).interval_cycles
         for traced in run.classes
         for name, count in mma_counts(traced.trace).items()
     )
@@ -132,7 +133,7 @@ def tensor_ops(run: ChipRun) -> dict[str, float]:
     totals: dict[str, float] = {}
     for traced in run.classes:
         for name, count in mma_counts(traced.trace).items():
-            ops = traced.cta_class.count * count * mma_ops(name)
+            ops = traced.cta_class.count * count * warp_ops(name)
             totals[input_type(name)] = totals.get(input_type(name), 0.0) + ops
     return totals
 

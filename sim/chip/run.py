@@ -24,6 +24,8 @@ from sim.exec.probe import first_touches
 from sim.extensions import require_no_marks
 from sim.isa.launch import CtaClass, KernelLaunch
 from sim.isa.trace import WarpTrace
+from sim.isa.wgmma import parse_wgmma
+from sim.sm.layout import WARPGROUP
 from sim.sm.model import CtaTimer, Point
 from sim.sm.plan import MOST_ITERATIONS
 
@@ -289,7 +291,7 @@ def _work(
 def tensor_duty(classes: tuple[TracedClass, ...], gpu: GpuSpec, cycles: float) -> float:
     """Return the tensor cores' work over ``cycles``, as a share of their fastest rate."""
     full_rate_cycles = sum(
-        each.cta_class.count * count * mma_ops(name) / gpu.sm.tensor.peak_ops_per_cycle[input_type(name)]
+        each.cta_class.count * count * warp_ops(name) / gpu.sm.tensor.peak_ops_per_cycle[input_type(name)]
         for each in classes
         for name, count in mma_counts(each.trace).items()
         if input_type(name) in gpu.sm.tensor.peak_ops_per_cycle
@@ -306,8 +308,15 @@ def mma_counts(trace: WarpTrace) -> dict[str, int]:
 
 
 def input_type(name: str) -> str:
-    """Return the type of an mma's inputs: the last part of its name."""
-    return name.rsplit(".", 1)[-1]
+    """Return the type of an mma's inputs: the last part of its name, but for a wgmma's operand source."""
+    shape = parse_wgmma(name)
+    return shape.input if shape else name.rsplit(".", 1)[-1]
+
+
+def warp_ops(name: str) -> int:
+    """Return the multiplies and adds of one warp instruction; of a wgmma as one of its four warps' share."""
+    shape = parse_wgmma(name)
+    return 2 * shape.macs // WARPGROUP if shape else mma_ops(name)
 
 
 def sustained_clock(gpu: GpuSpec, duty: float) -> float:

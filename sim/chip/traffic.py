@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sim.isa.launch import Dim3, KernelLaunch
 from sim.isa.trace import WarpTrace
-from sim.isa.units import Unit
+from sim.isa.units import LOADS, STORES, Unit
 
 F64 = npt.NDArray[np.float64]
 SECTOR_BYTES = 32
@@ -51,8 +51,8 @@ def cta_traffic(trace: WarpTrace, buffers: int) -> CtaTraffic:
     unit = trace.program.unit[trace.pc]
     times = trace.repeats()
     touched = trace.buffer >= 0
-    loads = touched & np.isin(unit, (int(Unit.GLOBAL_LOAD), int(Unit.ASYNC_COPY), int(Unit.ATOMIC)))
-    stores = touched & (unit == int(Unit.GLOBAL_STORE))
+    loads = touched & np.isin(unit, (*LOADS, Unit.ATOMIC))
+    stores = touched & np.isin(unit, STORES)
     weight = SECTOR_BYTES * times
     return CtaTraffic(
         np.bincount(trace.buffer[loads], (trace.misses * weight)[loads], buffers).astype(np.float64),

@@ -52,5 +52,8 @@ class Unit(IntEnum):
     )
 
 
+# what of these asks memory beyond the SM for data, or writes there; atomics do both
+LOADS = (Unit.GLOBAL_LOAD, Unit.ASYNC_COPY, Unit.BULK_LOAD)
+STORES = (Unit.GLOBAL_STORE, Unit.BULK_STORE)
 NO_COUNTER = 7  # the value of a write or read barrier field that names no dependence counter
 COUNTERS = 6  # dependence counters (scoreboards) of a warp

@@ -14,8 +14,8 @@ from sim.arch.spec import GpuSpec, Pipe, TensorCore, TensorOp
 from sim.errors import UnsupportedInstructionError
 from sim.isa.program import Program
 from sim.isa.trace import WarpTrace
-from sim.isa.units import NO_COUNTER, Unit
-from sim.isa.wgmma import Wgmma, parse_wgmma
+from sim.isa.units import LOADS, NO_COUNTER, STORES, Unit
+from sim.isa.wgmma import parse_wgmma
 from sim.sm import layout as y
 from sim.sm.banks import wavefronts
 
@@ -23,8 +23,7 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
 ON_PORTS = (Unit.ALU, Unit.FMA, Unit.IMAD, Unit.HALF)  # whose operands pass the register file's read ports
-LONG_UNITS = (Unit.GLOBAL_LOAD, Unit.GLOBAL_STORE, Unit.ATOMIC, Unit.ASYNC_COPY, Unit.COPY_COMMIT)
-LOADS = (Unit.GLOBAL_LOAD, Unit.ASYNC_COPY, Unit.BULK_LOAD)
+LONG_UNITS = (*LOADS, *STORES, Unit.ATOMIC, Unit.COPY_COMMIT, Unit.BULK_COMMIT, Unit.MBARRIER_WAIT)
 BULK = (Unit.BULK_LOAD, Unit.BULK_STORE)
 NO_REGISTER = 255  # RZ
 
@@ -126,11 +125,14 @@ def _tensor_op(program: Program, gpu: GpuSpec, index: int) -> TensorOp:
             f"{program.name}: {program.text[first]!r}: {gpu.name} has no {'wgmma' if shape else 'mma'} {key!r}; "
             f"sm.tensor.{'wgmma' if shape else 'mma'} lists {', '.join(sorted(table)) or 'none'}"
         )
-    return wgmma_op(shape, tensor) if shape else tensor.mma[name]
+    return tensor_op(name, tensor)
 
 
-def wgmma_op(shape: Wgmma, tensor: TensorCore) -> TensorOp:
-    """Return issue interval and latency of a wgmma whose operands do not wait for shared memory."""
+def tensor_op(name: str, tensor: TensorCore) -> TensorOp:
+    """Return issue interval and latency of an mma; of a wgmma whose operands do not wait for shared memory."""
+    shape = parse_wgmma(name)
+    if shape is None:
+        return tensor.mma[name]
     op = tensor.wgmma[f"{shape.accumulator}.{shape.input}"]
     busy = shape.n * op.column_interval_cycles
     if shape.a_in_registers:

@@ -96,7 +96,9 @@ class State(NamedTuple):
     counted: I64  # [slots, BARRIERS]: cycle at which the barrier unit has counted the arrivals so far
     wanted: I64  # [slots, BARRIERS]: warps that meet there, 0 = all
     mbarrier: I64  # [slots, mbarriers, X_FIELDS]
-    gemm_who: I64  # [SMs, entries]: wgmmas launched and not begun: W_BORN and number of the warpgroup's first warp
+    gemm_who: (
+        I64  # [SMs, entries]: wgmmas launched and not begun: W_BORN and number of the warpgroup's first warp
+    )
     gemm_row: I64
     gemm_time: I64  # cycle at which the last of its warps issued it
     heap_key: I64  # time << 31 | sequence
@@ -587,7 +589,7 @@ def _sleep(st: State, w: int, why: int, until: int) -> bool:
 
 @hot
 def _is_memory(unit: int) -> bool:
-    return SHARED_LOAD <= unit <= ASYNC_COPY or unit == SHUFFLE or unit == MBARRIER_ARRIVE
+    return SHARED_LOAD <= unit <= ASYNC_COPY or unit in (SHUFFLE, MBARRIER_ARRIVE)
 
 
 @hot
@@ -819,7 +821,7 @@ def _execute(
         st.warp[w, W_ISSUED] += 1
         st.warp[w, W_QUEUED] += 1
         st.warp[w, W_OPEN] += c.static[pc, y.S_ARGUMENT] & 1
-    elif unit == BULK_LOAD or unit == BULK_STORE:
+    elif unit in (BULK_LOAD, BULK_STORE):
         _copy_bulk(m, d, c, st, warps, w, row, t)
     elif unit == BULK_COMMIT:
         _rise(st, w, 0, y.LONG)

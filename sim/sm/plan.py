@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from sim.isa.units import Unit
+from sim.isa.units import STORES
 from sim.sm import layout as y
 from sim.sm.columns import SmColumns
 
@@ -67,18 +67,20 @@ def plan_replays(columns: SmColumns) -> Plan:
     marked = tuple(warps[mark_warp])
     position = marked.index(heaviest)
     iterations = int(loops[heaviest, 2]) + 1
-    replays = _choose(loops, warps)
+    groups = _tied(columns, warps)
+    dominant = next((group for group in groups if heaviest in group), np.array([heaviest]))
+    replays = _choose(loops, groups)
     complete = bool((replays == loops[:, 2]).all())
     return Plan(
         replays=replays,
-        short=replays if complete else _shorten(loops, replays, warps, position),
+        short=replays if complete else _shorten(replays, dominant),
         complete=complete,
         mark_warp=mark_warp,
         marked=marked,
         dominant=position,
         extras=tuple(int(loops[loop, 2]) for loop in marked),
         iterations=iterations,
-        in_dominant=_per_iteration(loops, warps, position, iterations, rows),
+        in_dominant=_per_iteration(loops, dominant, iterations, rows),
     )
 
 
@@ -88,14 +90,37 @@ def _loops_of(columns: SmColumns, warp: int) -> list[int]:
     return [i for i, loop in enumerate(columns.loops) if begin <= loop[0] < end]
 
 
-def _choose(loops: I64, warps: list[list[int]]) -> I64:
-    """Choose replays: the same fraction of a loop in every warp, since barriers tie them together."""
-    replays = loops[:, 2].copy()
+def _tied(columns: SmColumns, warps: list[list[int]]) -> list[I64]:
+    """Group the loops that must run the same fraction of their iterations: those of warps that wait for each other.
+
+    Barriers tie the first loop of one warp to the first of the others; mbarriers tie the loops that touch them.
+    Loops of which it is not known with which others they go are in no group.
+    """
+    if len(columns.needs):
+        return _tied_by_mbarriers(columns)
     shapes = {len(own) for own in warps if own}
     if len(shapes) > 1:
-        return replays  # which loop of one warp goes with which of another is not known
-    for position in range(shapes.pop()):
-        group = np.array([own[position] for own in warps if own])
+        return []
+    return [np.array([own[position] for own in warps if own]) for position in range(shapes.pop())]
+
+
+def _tied_by_mbarriers(columns: SmColumns) -> list[I64]:
+    """Group loops by the mbarriers that they touch, directly or through others."""
+    groups: list[tuple[set[int], list[int]]] = []  # mbarriers, loops
+    for loop, (begin, end, _) in enumerate(columns.loops):
+        own = set(columns.rows[begin:end, y.R_MBARRIER].tolist()) - {-1}
+        joined = [group for group in groups if group[0] & own]
+        if own:
+            groups = [group for group in groups if not group[0] & own]
+            loops = [each for group in joined for each in group[1]]
+            groups.append((own.union(*(group[0] for group in joined)), [*loops, loop]))
+    return [np.array(loops) for _, loops in groups]
+
+
+def _choose(loops: I64, groups: list[I64]) -> I64:
+    """Choose replays: the same fraction of all loops of a group."""
+    replays = loops[:, 2].copy()
+    for group in groups:
         extras = loops[group, 2]
         common = math.gcd(*(int(extra) for extra in extras))
         body = int(((loops[group, 1] - loops[group, 0]) * extras).sum()) / max(1, common)
@@ -104,22 +129,19 @@ def _choose(loops: I64, warps: list[list[int]]) -> I64:
     return replays
 
 
-def _shorten(loops: I64, replays: I64, warps: list[list[int]], position: int) -> I64:
-    """Take fewer iterations of the dominant loop, the same fraction of it in every warp."""
+def _shorten(replays: I64, dominant: I64) -> I64:
+    """Take fewer iterations of the dominant loop, the same fraction of those it is tied to."""
     short = replays.copy()
-    group = np.array([own[position] for own in warps if own])
-    common = math.gcd(*(int(count) for count in replays[group]))
-    short[group] = replays[group] // max(1, common) * max(1, round(common * SHORT))
+    common = math.gcd(*(int(count) for count in replays[dominant]))
+    short[dominant] = replays[dominant] // max(1, common) * max(1, round(common * SHORT))
     return short
 
 
-def _per_iteration(loops: I64, warps: list[list[int]], position: int, iterations: int, rows: int) -> I64:
+def _per_iteration(loops: I64, dominant: I64, iterations: int, rows: int) -> I64:
     """Return per row how often it runs in one iteration of the dominant loop."""
     out = np.zeros(rows, np.int64)
-    for own in warps:
-        if len(own) > position:
-            begin, end, extra = loops[own[position]]
-            out[begin:end] = max(1, round(Fraction(int(extra) + 1, iterations)))
+    for begin, end, extra in loops[dominant]:
+        out[begin:end] = max(1, round(Fraction(int(extra) + 1, iterations)))
     return out
 
 
@@ -129,7 +151,7 @@ def bulk_sectors(columns: SmColumns, plan: Plan) -> tuple[int, int]:
     for (begin, end, _), replays in zip(columns.loops, plan.replays, strict=False):
         times[begin:end] += replays
     sectors = columns.rows[:, y.R_SECTORS] * times * (columns.rows[:, y.R_HIT] == 0)
-    stores = columns.rows[:, y.R_UNIT] == int(Unit.GLOBAL_STORE)
+    stores = np.isin(columns.rows[:, y.R_UNIT], STORES)
     bulk = 0
     for begin, end in pairwise(columns.offset):
         written = np.flatnonzero(stores[begin:end])

@@ -178,8 +178,8 @@ def test_stall_counts_of_a_chain_are_its_latency() -> None:
 
 
 def test_unknown_names_are_named() -> None:
-    with pytest.raises(TcsimError, match=r"unknown microbenchmark 'nma'\. Did you mean 'mma'"):
-        get_benchmark("nma")
+    with pytest.raises(TcsimError, match=r"unknown microbenchmark 'scaler'\. Did you mean 'scalar'"):
+        get_benchmark("scaler")
     with pytest.raises(TcsimError, match="unknown kernel"):
         load_program("mma", "k16", TARGET)
 

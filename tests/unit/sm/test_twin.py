@@ -73,7 +73,9 @@ def rings(draw: st.DrawFn) -> tuple[list[tuple[Instruction | Loop, ...]], tuple[
     return [own] * (4 * groups) + warps, (1,) * stages + (4 * groups,) * stages
 
 
-def at(unit: Unit, mbarrier: int, phase: int = 0, arrivals: int = 0, tx: int = 0, lines: int = 8) -> Instruction:
+def at(
+    unit: Unit, mbarrier: int, phase: int = 0, arrivals: int = 0, tx: int = 0, lines: int = 8
+) -> Instruction:
     step = 2 if unit == Unit.MBARRIER_WAIT else 0
     return Instruction(
         unit, mbarrier=mbarrier, phase=phase, phase_step=step, arrivals=arrivals, tx=tx, lines=lines, write=1
