@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gpu_kernels.micro.benchmark import Benchmark, Point
+import numpy as np
+
+from gpu_kernels.micro.benchmark import Benchmark, Point, Scalar
 
 UNROLL = 16  # even: phases of a barrier alternate
 SHARED_BYTES = 1024
@@ -105,8 +107,6 @@ MICRO(hand_over, u32 half) {
 
 
 def _points() -> Iterator[Point]:
-    import numpy as np
-
     for warps in (1, 4, 8):
         for kernel in ("arrive", "expect", "chase_over", "wait_over", "arrive_wait"):
             yield _point(kernel, warps)
@@ -115,7 +115,7 @@ def _points() -> Iterator[Point]:
         yield _point("hand_over", warps, np.uint32(warps // 2))
 
 
-def _point(kernel: str, warps: int, *more: object) -> Point:
+def _point(kernel: str, warps: int, *more: Scalar) -> Point:
     return Point(
         kernel=kernel,
         count=UNROLL,
