@@ -55,7 +55,9 @@ def _named(session: Session, index: int) -> str:
 
 def table(rows: Sequence[Row]) -> list[str]:
     """Return the best tile of each shape with cuBLAS beside it, then what the counters say."""
-    lines = [f"{'scheme':8}{'m':>5}{'n':>7}{'k':>7}  {'tile':9}{'us':>9}{'spread':>8}{'cuBLAS':>9}{'MHz':>6}"]
+    lines = [
+        f"{'scheme':10}{'m':>5}{'n':>7}{'k':>7}  {'tile':9}{'us':>9}{'spread':>8}{'cuBLAS':>9}{'MHz':>6}"
+    ]
     best: dict[tuple[str, int, int, int], Row] = {}
     for row in rows:
         key = row.scheme, row.m, row.n, row.k
@@ -77,7 +79,7 @@ def _line(row: Row) -> str:
     cublas = f"{timing.cublas_us:9.2f}" if timing.cublas_us else f"{'-':>9}"
     clock = f"{timing.clock_mhz:6.0f}" if timing.clock_mhz else f"{'-':>6}"
     times = f"{timing.median_us:9.2f}{timing.spread_us:8.3f}"
-    return f"{row.scheme:8}{row.m:5}{row.n:7}{row.k:7}  {row.tile:9}{times}{cublas}{clock}"
+    return f"{row.scheme:10}{row.m:5}{row.n:7}{row.k:7}  {row.tile:9}{times}{cublas}{clock}"
 
 
 def _counter_lines(rows: Iterable[Row]) -> list[str]:

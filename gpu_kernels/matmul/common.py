@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from gpu_kernels.matmul.tiling import WORD_BYTES, Problem, Tile, choose_splits, 
 from gpu_kernels.programs.store import load_program
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError
-from sim.isa.launch import Buffer, BufferRef, KernelLaunch
+from sim.isa.launch import Buffer, BufferRef, KernelLaunch, TensorMap
 
 LARGEST = 2**31 - 1  # sizes and grid.x are 32-bit in the kernels
 LARGEST_GRID_YZ = 65535
@@ -31,29 +32,34 @@ def build_launch(
     buffers: Mapping[str, tuple[int, str]],
     scalars: tuple[np.int32 | np.uint32 | np.void, ...],
     operands: Arrays | None,
+    maps: Mapping[str, TensorMap] = MappingProxyType({}),
 ) -> KernelLaunch:
     """Assemble a launch. ``buffers``: name -> (bytes, role), in the order of the kernel's arguments.
 
-    The arguments are those, workspace, counters, M, N, K, ``scalars``, slice, longer slices, group shift.
+    The arguments are those, workspace, counters, M, N, K, ``scalars``, slice, longer slices, group shift; a tile that
+    does not split K has neither workspace and counters nor slices. Buffers named in ``maps`` are passed as these tensor
+    maps, the others as addresses.
     """
     check_shared(scheme, tile, gpu)
     program = load_program(scheme, tile.name, gpu.program_target)
     resident = tile.resident(gpu, program)
     if resident < 1:
         raise ConfigError("", f"tile {tile.name} of {scheme} does not fit an SM of {gpu.name}")
-    problem = Problem(m, n, k, tile, choose_splits(m, n, k, tile, gpu, resident))
+    splits = choose_splits(m, n, k, tile, gpu, resident) if tile.splits_k else 1
+    problem = Problem(m, n, k, tile, splits)
     check_grid(scheme, problem)
     own = [make_buffer(name, nbytes, role, operands) for name, (nbytes, role) in buffers.items()]
-    own += reduction_buffers(problem)
+    own += reduction_buffers(problem) if tile.splits_k else []
     check_memory(own, gpu)
     sizes = (np.int32(m), np.int32(n), np.int32(k))
-    shape = tuple(np.int32(v) for v in (problem.slice, problem.longer_slices, problem.group_shift))
+    slices = (problem.slice, problem.longer_slices) if tile.splits_k else ()
+    shape = tuple(np.int32(v) for v in (*slices, problem.group_shift))
     return KernelLaunch(
         program=program,
         grid=problem.grid,
         block=(tile.threads, 1, 1),
         dynamic_shared_bytes=tile.shared_bytes,
-        args=(*(BufferRef(buffer.name) for buffer in own), *sizes, *scalars, *shape),
+        args=(*(maps.get(buffer.name, BufferRef(buffer.name)) for buffer in own), *sizes, *scalars, *shape),
         buffers=tuple(own),
         classes=cta_classes(problem),
         label=f"{scheme} {tile.name}" + (f" split {problem.splits}" if problem.splits > 1 else ""),

@@ -44,6 +44,7 @@ class Tile:
     )  # of the scheme, as it was compiled for
     label: str = ""  # what else tells it apart
     conflict_free: bool = True  # no access to shared memory meets another in a bank, whatever the data
+    splits_k: bool = True  # the kernel can share a tile's K among CTAs
 
     @property
     def name(self) -> str:

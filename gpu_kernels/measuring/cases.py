@@ -33,7 +33,8 @@ COUNTER_SHAPES = (
 OPTION_SHAPES = ((16, 1024, 1024), (5, 1040, 768))  # where every choice of every option is run once
 DECODE_TOKENS = (1, 16, 64, 256)
 DECODE_WEIGHTS = ((4096, 4096), (6144, 4096), (28672, 4096), (4096, 14336), (8192, 8192))
-SQUARE = (4096, 4096, 4096)
+PREFILL = ((512, 6144, 4096), (1024, 4096, 4096), (2048, 6144, 4096))
+SQUARES = ((4096, 4096, 4096), (8192, 8192, 8192))
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,9 @@ def _tile_of(launch: KernelLaunch) -> str:
     return launch.label.split()[1]
 
 
-def _decode_shapes() -> list[tuple[int, int, int]]:
-    return [(m, n, k) for (n, k), m in product(DECODE_WEIGHTS, DECODE_TOKENS)]
+def _timed_shapes() -> list[tuple[int, int, int]]:
+    decode = [(m, n, k) for (n, k), m in product(DECODE_WEIGHTS, DECODE_TOKENS)]
+    return [*decode, *PREFILL, *SQUARES]
 
 
 SUITES: dict[str, Callable[[GpuSpec], Sequence[Case]]] = {
@@ -125,8 +127,8 @@ SUITES: dict[str, Callable[[GpuSpec], Sequence[Case]]] = {
         *timed_cases([(16, 4096, 4096)], gpu),
     ],
     "counters": lambda gpu: list(counter_cases()),
-    "quick": lambda gpu: list(timed_cases([*_decode_shapes(), SQUARE], gpu)),
-    "all": lambda gpu: [*counter_cases(), *timed_cases([*_decode_shapes(), SQUARE], gpu)],
+    "quick": lambda gpu: list(timed_cases(_timed_shapes(), gpu)),
+    "all": lambda gpu: [*counter_cases(), *timed_cases(_timed_shapes(), gpu)],
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gpu_kernels.measuring.tensor_maps import encode
 from sim.errors import TcsimError
 from sim.isa.launch import Argument, Buffer, BufferRef, KernelLaunch, TensorMap
 
@@ -36,14 +37,16 @@ def import_cupy() -> Any:
     return cupy
 
 
-def arguments(launch: KernelLaunch, pointers: Pointers) -> tuple[np.generic | np.ndarray[Any, Any], ...]:
-    """Return the kernel's arguments: addresses as 64-bit words, scalars as they are, structs as CuPy takes them."""
-    return tuple(_argument(each, pointers) for each in launch.args)
+def arguments(
+    launch: KernelLaunch, pointers: Pointers, driver: Any = None
+) -> tuple[np.generic | np.ndarray[Any, Any], ...]:
+    """Return the kernel's arguments: 64-bit addresses, maps as ``driver`` encodes them, the rest as CuPy takes it."""
+    return tuple(_argument(each, pointers, driver) for each in launch.args)
 
 
-def _argument(argument: Argument, pointers: Pointers) -> np.generic | np.ndarray[Any, Any]:
+def _argument(argument: Argument, pointers: Pointers, driver: Any) -> np.generic | np.ndarray[Any, Any]:
     if isinstance(argument, TensorMap):
-        raise TcsimError("tensor maps cannot be passed to a GPU yet")
+        return encode(argument, pointers[argument.buffer] + argument.offset_bytes, driver)
     if isinstance(argument, BufferRef):
         return np.uint64(pointers[argument.name] + argument.offset_bytes)
     return np.asarray(argument) if isinstance(argument, np.void) else argument

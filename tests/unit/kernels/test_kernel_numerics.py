@@ -25,6 +25,7 @@ pytestmark = pytest.mark.jit
 TOLERANCE = 2.0**-11
 TOLERANCES = dict.fromkeys(("lut_gemm", "dequant_optq"), 2 * TOLERANCE)  # they add some halves as halves
 TILES = [(scheme, name) for scheme in catalog.available() for name in catalog.tiles(scheme)]
+SPLIT = [(scheme, name) for scheme, name in TILES if catalog.tiles(scheme)[name].splits_k]
 POISON = 0xFF  # all ones are NaN as half and as float: nobody may use what nobody wrote
 
 
@@ -68,7 +69,9 @@ def multiply(
     (launch,) = catalog.launches(scheme, m, n, k, options, load_gpu(arch), tile, operands.arrays)
     launch = replace(launch, program=with_extensions(launch.program))
     memory = run_grid(launch, last_first)
-    assert not memory["counters"].any(), "the last arriver resets the counters for the next launch"
+    assert "counters" not in memory or not memory["counters"].any(), (
+        "the last arriver resets the counters for the next launch"
+    )
     y = memory["output"].view(np.float16).reshape(m, n)
     want = operands.reference()
     error = np.linalg.norm(y.astype(np.float64) - want) / np.linalg.norm(want)
@@ -94,7 +97,7 @@ def test_edges_in_every_dimension(scheme: str, tile: str, monkeypatch: pytest.Mo
     multiply(scheme, tile, chosen.tokens + 1, chosen.outputs + multiple_n, k, 1, monkeypatch)
 
 
-@pytest.mark.parametrize(("scheme", "tile"), TILES)
+@pytest.mark.parametrize(("scheme", "tile"), SPLIT)
 def test_splits_of_unequal_length_do_not_depend_on_the_order(
     scheme: str, tile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +111,7 @@ def test_splits_of_unequal_length_do_not_depend_on_the_order(
     assert np.array_equal(forward, backward)
 
 
-@pytest.mark.parametrize("scheme", catalog.available())
+@pytest.mark.parametrize("scheme", sorted({scheme for scheme, _ in SPLIT}))
 def test_more_slices_than_one_batch_of_partial_sums(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tile, chosen = next(iter(catalog.tiles(scheme).items()))
     multiply(scheme, tile, 1, chosen.outputs, BLOCK_K * chosen.blocks * 9, 9, monkeypatch)
