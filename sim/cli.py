@@ -223,6 +223,20 @@ def accelerator(
 
 
 @app.command()
+def study(
+    what: Annotated[str, typer.Argument(help="accumulator.")],
+    arch: Arch = "h200",
+    model: Annotated[str, typer.Option("--model", help="tcsim list models.")] = "llama3-8b",
+    out: Annotated[Path | None, typer.Option("--out", help="Directory for the page and its tables.")] = None,
+    workers: Workers = None,
+) -> None:
+    """Study hypothetical hardware: accumulator = accumulators that shift by powers of two (Tender)."""
+    from sim.commands import study as command
+
+    command.run(what, arch, model, out, workers)
+
+
+@app.command()
 def trace(
     out: Annotated[Path, typer.Option("--out", help="The JSON file to write, for ui.perfetto.dev.")],
     arch: Arch = "h200",
