@@ -142,8 +142,8 @@ def _pays(study: Study, scheme: str) -> list[str]:
         else:
             where = _listed([m for m in study.sizes if gains[m] >= WORTH_PCT])
             lines.append(
-                f"{scheme}, {groups} groups: the extension pays at M = {where}: up to {gains[best]:+.1f} % over the best "
-                f"kernel without it (M = {best}), {whole:+.1f} % of the whole model."
+                f"{scheme}, {groups} groups: the extension pays at M = {where}: up to {gains[best]:+.1f} % over the "
+                f"best kernel without it (M = {best}), {whole:+.1f} % of the whole model."
             )
     return lines
 
@@ -211,9 +211,9 @@ def page(study: Study) -> str:
     parts = [
         f"# Accumulator study: {study.model} on {study.arch}",
         "\n".join(f"* {line}" for line in conclusion(study)),
-        "Time of all linear layers in ms; the gain is that of the shift in the tensor core over the best kernel without "
-        "it. The whole model adds attention over 2048 tokens of context and the launches of its other kernels, as bounds "
-        "by bytes. Activations are synthetic.",
+        "Time of all linear layers in ms; the gain is that of the shift in the tensor core over the best kernel "
+        "without it. The whole model adds attention over 2048 tokens of context and the launches of its other "
+        "kernels, as bounds by bytes. Activations are synthetic.",
         table(header, rows),
         "![Accumulator study](accumulator.png)",
         "The hypothetical hardware:",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim.cli_data import add_to
 from sim.commands.options import (
     Arch,
     Extensions,
@@ -25,7 +26,6 @@ from sim.commands.options import (
     Options,
     Overrides,
     SchemeName,
-    Suite,
     Tile,
     Weights,
     Workers,
@@ -150,93 +150,6 @@ def report(
 
 
 @app.command()
-def validate(
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="A file or folder of rows. [default: those recorded for --arch]"),
-    ] = None,
-    arch: Arch = "h200",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Directory for the figure and the rows.")] = None,
-    workers: Workers = None,
-    write_docs: Annotated[
-        bool, typer.Option("--write-docs", help="Renew the tables of docs/accuracy.md and README.md.")
-    ] = False,
-) -> None:
-    """Simulate measured kernels; exit status 1 if a tolerance is missed, a value is missing or nothing was checked."""
-    from sim.commands import validate as command
-
-    raise typer.Exit(command.run(data, arch, as_json, out, workers, write_docs))
-
-
-@app.command()
-def predict(
-    suite: Suite,
-    out: Annotated[Path, typer.Option("--out", help="The file of predictions to write (JSON lines).")],
-    arch: Arch = "h200",
-    workers: Workers = None,
-) -> None:
-    """Write down what the simulator says of a measuring suite, to be committed before it is measured."""
-    from sim.commands import predict as command
-
-    command.run(suite, arch, out, workers)
-
-
-@app.command()
-def measure(
-    suite: Suite,
-    out: Annotated[Path, typer.Option("--out", help="Directory for rows, failures and raw outputs.")],
-    arch: Arch = "h200",
-    date: Annotated[str, typer.Option("--date", help="YYYY-MM-DD. [default: today]")] = "",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the operands.")] = 0,
-    counters: Annotated[bool, typer.Option("--counters/--no-counters", help="With Nsight Compute.")] = True,
-) -> None:
-    """Verify, time and profile the kernels on this machine's NVIDIA GPU; needs CuPy."""
-    from sim.commands import measure as command
-
-    raise typer.Exit(command.run(suite, arch, out, date, seed, counters))
-
-
-@app.command()
-def accelerator(
-    m: Annotated[int, typer.Option("--m", min=1, help="Rows of X[m, k]: tokens.")],
-    arch: Annotated[
-        str | None, typer.Option("--arch", help="An accelerator's name or YAML file. [default: all]")
-    ] = None,
-    n: N = None,
-    k: K = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Every matmul of a model's prefill (tcsim list models).")
-    ] = None,
-    bits: Annotated[
-        int | None, typer.Option("--bits", min=1, max=32, help="Of operands. [default: its own]")
-    ] = None,
-    groups: Annotated[
-        int, typer.Option("--groups", min=1, help="Of channels with a scale of their own.")
-    ] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
-) -> None:
-    """Time a matmul, or a model's prefill, on the stand-alone systolic accelerators."""
-    from sim.commands import accelerator as command
-
-    command.run(arch, m, n, k, model, bits, groups, as_json)
-
-
-@app.command()
-def study(
-    what: Annotated[str, typer.Argument(help="accumulator.")],
-    arch: Arch = "h200",
-    model: Annotated[str, typer.Option("--model", help="tcsim list models.")] = "llama3-8b",
-    out: Annotated[Path | None, typer.Option("--out", help="Directory for the page and its tables.")] = None,
-    workers: Workers = None,
-) -> None:
-    """Study hypothetical hardware: accumulator = accumulators that shift by powers of two (Tender)."""
-    from sim.commands import study as command
-
-    command.run(what, arch, model, out, workers)
-
-
-@app.command()
 def trace(
     out: Annotated[Path, typer.Option("--out", help="The JSON file to write, for ui.perfetto.dev.")],
     arch: Arch = "h200",
@@ -260,26 +173,14 @@ def trace(
 
 
 @app.command()
-def calibrate(
-    folder: Annotated[Path, typer.Option("--from", help="Rows of python -m gpu_kernels.micro.")],
-    out: Annotated[Path, typer.Option("--out", help="The YAML file to write.")],
-    arch: Arch = "h200",
-    comparing: Annotated[
-        bool, typer.Option("--compare", help="Simulate every reading on the new file as well.")
-    ] = False,
-) -> None:
-    """Write microbenchmark readings into a GPU's YAML file, with their source."""
-    from sim.commands import calibrate as command
-
-    command.run(folder, arch, out, comparing)
-
-
-@app.command()
 def schema(what: Annotated[str, typer.Argument(help="gpu or sweep.")] = "gpu") -> None:
     """Print the JSON Schema of a kind of YAML file, for editors."""
     from sim.commands import listing
 
     listing.schema(what)
+
+
+add_to(app)
 
 
 def run(arguments: Sequence[str]) -> int:
