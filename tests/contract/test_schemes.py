@@ -122,7 +122,7 @@ def test_pack_round_trips(name: str, options: dict[str, Any]) -> None:
 def test_packed_arrays_are_the_compulsory_bytes(name: str, options: dict[str, Any]) -> None:
     scheme = get_scheme(name)
     operands = random_operands(scheme, M, N, K, options)
-    assert set(operands.arrays) <= set(BYTE_ROLES)
+    assert set(operands.arrays) <= {*BYTE_ROLES, "table"}
     assert all(array.flags.c_contiguous for array in operands.arrays.values())
     inputs = sum(array.nbytes for array in operands.arrays.values())
     assert scheme.compulsory_bytes(M, N, K, options) == inputs + 2 * M * N
