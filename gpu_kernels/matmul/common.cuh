@@ -15,6 +15,8 @@
 
 typedef unsigned short half_bits;  // the bits of one IEEE half
 
+__device__ constexpr int largest_power(int up_to) { return up_to < 2 ? 1 : 2 * largest_power(up_to / 2); }
+
 constexpr int GROUP = 32 * WARPS_M * WARPS_N;  // threads that cover the tile once
 constexpr int THREADS = GROUP * WARPS_K;
 constexpr int WM = BM / WARPS_M;         // tokens of a warp
@@ -27,13 +29,13 @@ constexpr int WARP_BLOCKS = BLOCKS / WARPS_K;  // blocks of a stage that one war
 constexpr int STEPS = 4 * WARP_BLOCKS;         // k16 steps of a warp in a stage
 constexpr int VECTORS = N_FRAGMENTS * M_FRAGMENTS;  // accumulator quads of a thread
 constexpr int SHARE = VECTORS / WARPS_K;            // of these, what it keeps when the warps along K have added theirs
-constexpr int ROWS_PER_PASS = THREADS / 8;
+constexpr int ROWS_PER_PASS = largest_power(THREADS) / 8;
 constexpr int OUT_ROW_BYTES = 2 * BN + 16;  // 16 bytes of padding: eight rows fall into eight different bank groups
 
 static_assert(WM == 8 || WM % 16 == 0, "a warp owns 8 tokens or a multiple of 16");
 static_assert(WN % 16 == 0, "a warp owns a multiple of 16 outputs");
 static_assert(BLOCKS % WARPS_K == 0 && VECTORS % WARPS_K == 0, "warps along K share blocks and results evenly");
-static_assert(THREADS % 64 == 0, "the swizzle repeats every 8 rows");
+static_assert(ROWS_PER_PASS % 8 == 0, "the swizzle repeats every 8 rows");
 
 using Accumulators = float[N_FRAGMENTS][M_FRAGMENTS][4];
 using Results = float[SHARE][4];  // quad i of warp group w is quad w * SHARE + i of the accumulators
@@ -107,35 +109,34 @@ struct PanelCopy {
     static constexpr int OWN_ROWS = ROWS < ROWS_PER_PASS ? ROWS : ROWS_PER_PASS;  // rows of one panel in a pass
     static constexpr int PASSES_PER_PANEL = ROWS / OWN_ROWS;
     static constexpr int PANELS_PER_PASS = ROWS_PER_PASS / OWN_ROWS;
+    static constexpr bool ALL_COPY = PANELS_PER_PASS <= BLOCKS && ROWS_PER_PASS * 8 == THREADS;
 
     const half_bits* source;  // this thread's chunk in the first pass of the next stage
     long long stride;         // halves between rows
-    int rows_left;            // rows below this one, itself included, that exist
+    int rows_left;            // rows below this one, itself included, that exist; others are not copied
     int columns_left;         // columns from this chunk on that exist
     unsigned offset;          // in the panel set of a stage
-    bool active;
 
     __device__ __forceinline__ PanelCopy(const half_bits* matrix, int first_row, int rows, int columns, int first_column) {
         const int slot = threadIdx.x >> 3, chunk = threadIdx.x & 7;
         const int row = slot % OWN_ROWS, panel = slot / OWN_ROWS;
         stride = columns;
         source = matrix + (first_row + row) * stride + first_column + panel * BLOCK_K + chunk * 8;
-        rows_left = rows - first_row - row;
+        rows_left = slot < ROWS_PER_PASS && panel < BLOCKS ? rows - first_row - row : 0;
         columns_left = columns - first_column - panel * BLOCK_K - chunk * 8;
         offset = panel * ROWS * ROW_BYTES + swizzled(row, chunk);
-        active = PANELS_PER_PASS <= BLOCKS || panel < BLOCKS;
     }
 
-    // Issue share `part` of `parts` of the next stage into the panel set at shared address `to`.
+    // Issue share `part` of `parts` of the next stage into the panel set at shared address `to`. WHOLE: all of it exists.
+    template <bool WHOLE = false>
     __device__ __forceinline__ void issue(unsigned to, bool enabled, int part, int parts) const {
 #pragma unroll
         for (int pass = 0; pass < PASSES; ++pass) {
             if (pass * parts / PASSES != part) continue;
             const int row = pass % PASSES_PER_PANEL * OWN_ROWS;
             const int panel = pass / PASSES_PER_PANEL * PANELS_PER_PASS;
-            const bool valid = row < (panel * BLOCK_K < columns_left ? rows_left : 0);
             copy16(to + offset + (panel * ROWS + row) * ROW_BYTES, source + row * stride + panel * BLOCK_K,
-                   enabled && active, valid);
+                   enabled && ((WHOLE && ALL_COPY) || row < rows_left), WHOLE || panel * BLOCK_K < columns_left);
         }
     }
 
@@ -273,6 +274,19 @@ __device__ __forceinline__ void store_fragment(unsigned to, const float (&v)[4])
 #endif
 }
 
+// Which 16 bytes of the output tile a thread writes as number `c`. Eight lanes read from eight different bank groups: where
+// a row is no multiple of eight chunks, they take UNIT chunks each of rows that are UNIT apart.
+struct OutChunk {
+    static constexpr int CHUNKS = BN / 8, UNIT = CHUNKS % 8 == 0 ? 8 : CHUNKS % 4 == 0 ? 4 : 2;
+    int row, column;
+
+    __device__ __forceinline__ explicit OutChunk(int c) {
+        const int lane = c % 8, eighth = c / 8 % CHUNKS;
+        row = UNIT == 8 ? c / CHUNKS : c / 8 / CHUNKS * 8 + eighth % UNIT + lane / UNIT * UNIT;
+        column = UNIT == 8 ? c % CHUNKS * 8 : (eighth / UNIT * UNIT + lane % UNIT) * 8;
+    }
+};
+
 // Round the tile to half and write it to Y[m, n] through `shared` (which no copy may be writing any more).
 __device__ __forceinline__ void store_tile(const Results& sum, unsigned char* shared, half_bits* y, int m, int n,
                                            int first_token, int first_output) {
@@ -284,22 +298,24 @@ __device__ __forceinline__ void store_tile(const Results& sum, unsigned char* sh
         store_fragment(corner + quad % M_FRAGMENTS * 8 * OUT_ROW_BYTES + quad / M_FRAGMENTS * 32, sum[i]);
     }
     __syncthreads();
-    constexpr int CHUNKS = BN / 8, TOTAL = BM * CHUNKS, BATCH = 4;
+    constexpr int TOTAL = BM * OutChunk::CHUNKS, BATCH = 4;
 #pragma unroll
     for (int first = 0; first < TOTAL; first += BATCH * THREADS) {
         uint4 v[BATCH];
 #pragma unroll
         for (int b = 0; b < BATCH; ++b) {
-            const int c = first + b * THREADS + threadIdx.x, row = c / CHUNKS, column = c % CHUNKS * 8;
+            const int c = first + b * THREADS + threadIdx.x;
+            const OutChunk at(c);
             if (first + b * THREADS < TOTAL && (TOTAL % THREADS == 0 || c < TOTAL))
-                v[b] = *reinterpret_cast<const uint4*>(shared + row * OUT_ROW_BYTES + column * 2);
+                v[b] = *reinterpret_cast<const uint4*>(shared + at.row * OUT_ROW_BYTES + at.column * 2);
         }
 #pragma unroll
         for (int b = 0; b < BATCH; ++b) {
-            const int c = first + b * THREADS + threadIdx.x, row = c / CHUNKS, column = c % CHUNKS * 8;
+            const int c = first + b * THREADS + threadIdx.x;
+            const OutChunk at(c);
             if (first + b * THREADS >= TOTAL) continue;
-            store16(y + static_cast<long long>(first_token + row) * n + first_output + column, v[b],
-                    c < TOTAL && first_token + row < m && first_output + column < n);
+            store16(y + static_cast<long long>(first_token + at.row) * n + first_output + at.column, v[b],
+                    c < TOTAL && first_token + at.row < m && first_output + at.column < n);
         }
     }
 }

@@ -20,7 +20,8 @@ GOAL = 1e6  # warp instructions a second
 @pytest.mark.parametrize("scheme", ["fp16", "w4a16"])
 def test_instructions_per_second(benchmark: Any, scheme: str) -> None:
     options = get_scheme(scheme).check_options({})
-    launch = catalog.launches(scheme, 128, 8192, 4096, options, load_gpu("h200"), "128x128")[0]
+    tile = {"fp16": "128x128", "w4a16": "64x256"}[scheme]
+    launch = catalog.launches(scheme, 128, 8192, 4096, options, load_gpu("h200"), tile)[0]
     execute(launch, launch.classes[0], fold=False)
     done = benchmark(execute, launch, launch.classes[0], fold=False)
     rate = len(done.trace.pc) / benchmark.stats["min"]

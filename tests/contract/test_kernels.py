@@ -68,7 +68,7 @@ def test_instructions_name_lines_of_the_kernel(scheme: str, tile: str) -> None:
     named = ["mma(" in catalog.source_lines(program)[line - 1] for line in tensor]
     assert len(tensor) or not program.mma_names
     if not any(name.startswith("wgmma") for name in program.mma_names):  # wgmmas bear a neighbour's line
-        assert named.count(False) <= 1  # the compiler's line table may misplace one
+        assert 40 * named.count(False) <= len(tensor)  # the compiler misplaces up to 3 of 120
 
 
 def _launches(scheme: str) -> list[KernelLaunch]:
@@ -124,14 +124,16 @@ def test_split_k_has_one_last_arriver_per_tile_and_room_for_its_sums(scheme: str
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_small_problems_use_half_of_the_gpu_or_more(scheme: str) -> None:
-    """A decode layer of 4096 x 4096 has 32 to 64 tiles, an H200 132 SMs: K is cut until about half have work.
+@pytest.mark.parametrize(("m", "ctas"), [(1, 64), (16, 96), (64, 128)])
+def test_small_problems_are_cut_for_the_whole_gpu(scheme: str, m: int, ctas: int) -> None:
+    """A decode layer of 4096 x 4096 has fewer tiles than an H200 has SMs, 132: K is cut until all but a few have work.
 
-    Beyond that nothing is gained: an SM receives twice as fast when half of them are idle (M = 1 took 6.44 us on
-    64 CTAs, 6.63 on 128).
+    Half of the SMs may stay idle where a tile is done in less time than its partial sums take (64 CTAs of ``w4a16``
+    at M = 1 take 6.1 us, 128 take 6.6) and where a kernel cannot cut K.
     """
-    for launch in catalog.launches(scheme, 1, 4096, 4096, get_scheme(scheme).check_options({}), H200):
-        assert launch.ctas >= 0.45 * H200.sm.count, launch.label
+    ctas = ctas if _splits_k(scheme) else 64
+    for launch in catalog.launches(scheme, m, 4096, 4096, get_scheme(scheme).check_options({}), H200):
+        assert launch.ctas >= ctas, launch.label
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -187,7 +189,7 @@ def test_impossible_sizes_are_named(scheme: str, m: int, n: int, k: int) -> None
 
 def test_matrices_beyond_device_memory_are_an_error() -> None:
     with pytest.raises(ConfigError, match=r"the matrices need \d+ bytes, h200 has \d+"):
-        catalog.launches("fp16", 8, 2**20, 2**20, {}, H200, "8x128")
+        catalog.launches("fp16", 8, 2**20, 2**20, {}, H200, "8x64")
 
 
 def test_a_tile_compiled_for_other_options_is_refused() -> None:
@@ -205,11 +207,11 @@ def test_unknown_names_list_the_known_ones() -> None:
 
 
 def test_too_little_shared_memory_is_an_error_only_for_the_tile_asked_for() -> None:
-    small = load_gpu("h200", ["sm.shared_memory.cta_limit_bytes=70000"])
-    with pytest.raises(ConfigError, match=r"tile 128x256 of fp16 needs 196608 bytes .* allowed: 70000"):
+    small = load_gpu("h200", ["sm.shared_memory.cta_limit_bytes=75000"])
+    with pytest.raises(ConfigError, match=r"tile 128x256 of fp16 needs 196608 bytes .* allowed: 75000"):
         catalog.launches("fp16", 4096, 4096, 4096, {}, small, "128x256")
     for launch in catalog.launches("fp16", 8, 4096, 4096, {}, small):
-        assert launch.dynamic_shared_bytes <= 70000
+        assert launch.dynamic_shared_bytes <= 75000
 
 
 @pytest.mark.parametrize("group", [32, 96, 0, 8192])

@@ -29,26 +29,71 @@ struct WeightFragments {
     }
 };
 
+// The stages of a CTA, from copies to accumulators. WHOLE: everything that a stage holds exists.
+struct Stages {
+    PanelCopy<BN> w_copy;
+    PanelCopy<BM> x_copy;
+    unsigned base;
+    int count;
+
+    template <bool WHOLE>
+    __device__ __forceinline__ void multiply(Accumulators& acc) {
+        const int warp = threadIdx.x % GROUP >> 5, warp_block = threadIdx.x / GROUP * WARP_BLOCKS;
+        const int warp_output = warp % WARPS_N * WN, warp_token = warp / WARPS_N * WM;
+        const unsigned warp_weights = warp_block * BN * ROW_BYTES;  // this warp's first panels of W and of X in a stage
+        const unsigned warp_tokens = W_BYTES + warp_block * BM * ROW_BYTES;
+        const unsigned end = base + (STAGES - 1) * STAGE_BYTES;
+        WeightFragments weights[2];
+        TokenFragments tokens[2];
+        weights[0].load(base + warp_weights, warp_output, 0, 0, 1);
+        tokens[0].load(base + warp_tokens, warp_token, 0, 0, 1);
+
+        unsigned read = base, write = end;
+        for (int stage = 0; stage < count; ++stage) {
+            const bool more = stage + STAGES - 1 < count;
+#pragma unroll
+            for (int step = 0; step < STEPS; ++step) {
+                if (step == STEPS - 1) {  // the next stage must have arrived, and all warps have read this one
+                    copy_wait<STAGES - 2>();
+                    __syncthreads();
+                    read = read == end ? base : read + STAGE_BYTES;
+                }
+                const int next = (step + 1) % STEPS;
+                const unsigned next_weights = read + warp_weights + next / 4 * BN * ROW_BYTES;
+                const unsigned next_tokens = read + warp_tokens + next / 4 * BM * ROW_BYTES;
+#pragma unroll
+                for (int q = 0; q < VECTORS; ++q) {  // one mma each, with the loads that go before it
+                    const int j = q / N_FRAGMENTS, i = j % 2 ? N_FRAGMENTS - 1 - q % N_FRAGMENTS : q % N_FRAGMENTS;
+                    weights[(step + 1) & 1].load(next_weights, warp_output, next % 4, q, VECTORS);
+                    tokens[(step + 1) & 1].load(next_tokens, warp_token, next % 4, q, VECTORS);
+                    w_copy.issue<WHOLE>(write, more, q == COPY_AT ? step : NO_PART, STEPS - 1);
+                    x_copy.issue<WHOLE>(write + W_BYTES, more, q == COPY_AT ? step : NO_PART, STEPS - 1);
+                    mma(acc[i][j], weights[step & 1].r[i], tokens[step & 1].r[j], acc[i][j]);
+                }
+                if (step == STEPS - 2) {
+                    copy_commit();
+                    w_copy.advance();
+                    x_copy.advance();
+                    write = write == end ? base : write + STAGE_BYTES;
+                }
+            }
+        }
+    }
+};
+
 extern "C" __global__ void __launch_bounds__(THREADS, CTAS_PER_SM)
 fp16_matmul(const half_bits* __restrict__ x, const half_bits* __restrict__ w, half_bits* __restrict__ y,
             float* workspace, unsigned* counters, int m, int n, int k, int slice, int longer_slices, int group_shift) {
     extern __shared__ __align__(128) unsigned char shared[];
-    const unsigned base = shared_address(shared);
     const Place place(group_shift, slice, longer_slices);
-    const int warp = threadIdx.x % GROUP >> 5, warp_block = threadIdx.x / GROUP * WARP_BLOCKS;
-    const int warp_output = warp % WARPS_N * WN, warp_token = warp / WARPS_N * WM;
-    const unsigned warp_weights = warp_block * BN * ROW_BYTES;  // this warp's first panels of W and of X in a stage
-    const unsigned warp_tokens = W_BYTES + warp_block * BM * ROW_BYTES;
-
-    PanelCopy<BN> w_copy(w, place.first_output, n, k, place.begin * BLOCKS * BLOCK_K);
-    PanelCopy<BM> x_copy(x, place.first_token, m, k, place.begin * BLOCKS * BLOCK_K);
-
+    Stages stages = {PanelCopy<BN>(w, place.first_output, n, k, place.begin * BLOCKS * BLOCK_K),
+                     PanelCopy<BM>(x, place.first_token, m, k, place.begin * BLOCKS * BLOCK_K), shared_address(shared), place.count};
 #pragma unroll
     for (int s = 0; s < STAGES - 1; ++s) {
-        w_copy.issue(base + s * STAGE_BYTES, s < place.count, 0, 1);
-        x_copy.issue(base + s * STAGE_BYTES + W_BYTES, s < place.count, 0, 1);
-        w_copy.advance();
-        x_copy.advance();
+        stages.w_copy.issue(stages.base + s * STAGE_BYTES, s < place.count, 0, 1);
+        stages.x_copy.issue(stages.base + s * STAGE_BYTES + W_BYTES, s < place.count, 0, 1);
+        stages.w_copy.advance();
+        stages.x_copy.advance();
         copy_commit();
     }
 
@@ -60,43 +105,12 @@ fp16_matmul(const half_bits* __restrict__ x, const half_bits* __restrict__ w, ha
 #pragma unroll
             for (int v = 0; v < 4; ++v) acc[i][j][v] = 0.f;
 
-    WeightFragments weights[2];
-    TokenFragments tokens[2];
     copy_wait<STAGES - 2>();
     __syncthreads();
-    weights[0].load(base + warp_weights, warp_output, 0, 0, 1);
-    tokens[0].load(base + warp_tokens, warp_token, 0, 0, 1);
-
-    unsigned read = base, write = base + (STAGES - 1) * STAGE_BYTES;
-    for (int stage = 0; stage < place.count; ++stage) {
-        const bool more = stage + STAGES - 1 < place.count;
-#pragma unroll
-        for (int step = 0; step < STEPS; ++step) {
-            if (step == STEPS - 1) {  // the next stage must have arrived, and all warps have read this one
-                copy_wait<STAGES - 2>();
-                __syncthreads();
-                read = read == base + (STAGES - 1) * STAGE_BYTES ? base : read + STAGE_BYTES;
-            }
-            const int next = (step + 1) % STEPS;
-            const unsigned next_weights = read + warp_weights + next / 4 * BN * ROW_BYTES;
-            const unsigned next_tokens = read + warp_tokens + next / 4 * BM * ROW_BYTES;
-#pragma unroll
-            for (int q = 0; q < VECTORS; ++q) {  // one mma each, with the loads that go before it
-                const int j = q / N_FRAGMENTS, i = j % 2 ? N_FRAGMENTS - 1 - q % N_FRAGMENTS : q % N_FRAGMENTS;
-                weights[(step + 1) & 1].load(next_weights, warp_output, next % 4, q, VECTORS);
-                tokens[(step + 1) & 1].load(next_tokens, warp_token, next % 4, q, VECTORS);
-                w_copy.issue(write, more, q == COPY_AT ? step : NO_PART, STEPS - 1);
-                x_copy.issue(write + W_BYTES, more, q == COPY_AT ? step : NO_PART, STEPS - 1);
-                mma(acc[i][j], weights[step & 1].r[i], tokens[step & 1].r[j], acc[i][j]);
-            }
-            if (step == STEPS - 2) {
-                copy_commit();
-                w_copy.advance();
-                x_copy.advance();
-                write = write == base + (STAGES - 1) * STAGE_BYTES ? base : write + STAGE_BYTES;
-            }
-        }
-    }
+    if (place.first_token + BM <= m && place.first_output + BN <= n && k % (BLOCKS * BLOCK_K) == 0)
+        stages.multiply<true>(acc);
+    else
+        stages.multiply<false>(acc);
 
     copy_wait<0>();
     __syncthreads();

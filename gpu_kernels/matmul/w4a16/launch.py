@@ -15,7 +15,7 @@ KERNEL = "w4a16_matmul"
 MULTIPLE_N, MULTIPLE_K = 16, BLOCK_K  # one packing block
 HALF_BYTES = 2
 INVERSE_BITS = 31  # the kernel computes block / blocks_per_group as block * inverse >> 31
-# Up to so many tokens per warp the scale goes to the accumulators (4 FFMA per 8 tokens, 16 outputs and 64
+# Up to so many tokens per warp the scale goes to the accumulators (4 FFMA per 8 tokens, 16 outputs and group of
 # columns, and the codes need no conversion), above to the weights (16 HMUL2 and 16 conversions per 16 outputs and
 # 64 columns, no second set of accumulators, no extra mma).
 ACCUMULATOR_SCALES_UP_TO = 16
@@ -34,17 +34,18 @@ def _tile(
 TILES = {
     tile.name: tile
     for tile in (
-        _tile(8, 64, (1, 1, 4), 8, 4, 2),
+        _tile(8, 64, (1, 1, 4), 5, 8, 1),
         _tile(8, 128, (1, 2, 2), 5, 4, 2),
-        _tile(16, 64, (1, 1, 4), 5, 4, 2),
-        _tile(16, 128, (1, 2, 2), 5, 2, 3),
-        _tile(16, 256, (1, 4, 1), 4, 2, 2),
-        _tile(32, 128, (1, 4, 1), 4, 2, 3),
-        _tile(32, 256, (1, 8, 1), 4, 2, 2),
+        _tile(16, 32, (1, 1, 4), 4, 8, 2),
+        _tile(16, 64, (1, 1, 4), 6, 8, 1),
+        _tile(16, 96, (1, 1, 4), 5, 8, 1),
+        _tile(16, 128, (1, 2, 2), 4, 4, 2),
+        _tile(16, 192, (1, 2, 2), 3, 4, 2),
+        _tile(32, 64, (1, 1, 8), 3, 8, 1),
+        _tile(32, 256, (1, 4, 1), 4, 2, 1),
+        _tile(64, 64, (1, 2, 4), 5, 4, 1),
         _tile(64, 128, (1, 4, 1), 4, 2, 2),
         _tile(64, 256, (1, 4, 2), 4, 2, 1),
-        _tile(128, 128, (2, 2, 1), 4, 1, 2),
-        _tile(128, 256, (2, 4, 1), 5, 1, 1),
     )
 }
 
@@ -57,6 +58,7 @@ def launch(
         raise unknown(f"tile of {SCHEME}", tile, TILES)
     check_sizes(SCHEME, m, n, k, MULTIPLE_N, MULTIPLE_K)
     group = _group(k, options)
+    blocks = 0 if group == k else group // BLOCK_K
     inverse = _group_inverse(n, k, group)
     return build_launch(
         SCHEME,
@@ -71,7 +73,7 @@ def launch(
             "scales": (HALF_BYTES * n * (k // group), "scales"),
             "output": (HALF_BYTES * m * n, "output"),
         },
-        (np.uint32(inverse),),
+        (np.int32(blocks), np.uint32(inverse)),
         operands,
     )
 

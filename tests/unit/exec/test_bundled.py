@@ -68,7 +68,7 @@ def test_folding_keeps_all_totals(scheme: str, tile: str, k: int) -> None:
 
 @pytest.mark.parametrize("scheme", ["fp16", "w4a16"])
 def test_the_cost_of_a_kernel_is_bounded(scheme: str) -> None:
-    tile = "128x128"
+    tile = {"fp16": "128x128", "w4a16": "64x256"}[scheme]
     rows = []
     for k in (64 * 480, 64 * 4800):
         launch = launch_of(scheme, tile, 128, 4096 * 4, k, data=False)
@@ -79,7 +79,7 @@ def test_the_cost_of_a_kernel_is_bounded(scheme: str) -> None:
     assert rows[1] < 1.2 * rows[0]
 
 
-@pytest.mark.parametrize(("scheme", "tile"), [("fp16", "16x64"), ("w4a16", "32x128")])
+@pytest.mark.parametrize(("scheme", "tile"), [("fp16", "16x64"), ("w4a16", "32x64")])
 def test_registers_that_nobody_wrote_do_not_matter(
     scheme: str, tile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

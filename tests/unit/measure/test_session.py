@@ -27,7 +27,7 @@ from sim.errors import ConfigError, TcsimError
 H200 = load_gpu("h200")
 CASES = (
     Case("fp16", {}, "8x64", 5, 136, 192, timed=True, counted=True),
-    Case("fp16", {}, "8x128", 3, 136, 192, timed=True),
+    Case("fp16", {}, "16x128", 3, 136, 192, timed=True),
     Case("fp16", {}, "16x64", 16, 64, 128, counted=True),
 )
 MACHINE = {
@@ -295,7 +295,7 @@ def test_the_command_writes_rows_and_failures(
     assert command.main(["--out", str(out), "--date", "2026-11-21"]) == command.SOME_FAILED
     assert [row.tile for row in load_rows(out / "rows.jsonl")] == ["8x64"]
     assert json.loads((out / "failures.json").read_text()) == {
-        "1": "fp16 8x128 3x136x192 {}: the worker ended"
+        "1": "fp16 16x128 3x136x192 {}: the worker ended"
     }
     assert "1 cases failed" in capsys.readouterr().out
 
