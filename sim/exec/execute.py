@@ -75,10 +75,11 @@ def execute(launch: KernelLaunch, cta_class: CtaClass, fold: bool = True) -> Exe
     while fold:
         result, contradiction = _attempt(launch, cta_class, least_period)
         if contradiction is None:
+            assert result is not None
             return result
         header, period = contradiction
         least_period[header] = period + 1
-    return _attempt(launch, cta_class, None)[0]
+    return _unfolded(launch, cta_class)
 
 
 def execute_grid(launch: KernelLaunch) -> Iterator[Execution]:
@@ -87,7 +88,13 @@ def execute_grid(launch: KernelLaunch) -> Iterator[Execution]:
     gx, gy, gz = launch.grid
     for z, y, x in product(range(gz), range(gy), range(gx)):
         memory.tags[:] = -1  # each CTA is taken to find an empty L1
-        yield _attempt(launch, CtaClass((x, y, z), 1), None, memory)[0]
+        yield _unfolded(launch, CtaClass((x, y, z), 1), memory)
+
+
+def _unfolded(launch: KernelLaunch, cta_class: CtaClass, memory: Memory | None = None) -> Execution:
+    result, _ = _attempt(launch, cta_class, None, memory)
+    assert result is not None  # only a fold is tried again
+    return result
 
 
 def _attempt(
@@ -95,8 +102,11 @@ def _attempt(
     cta_class: CtaClass,
     least_period: npt.NDArray[np.int32] | None,
     memory: Memory | None = None,
-) -> tuple[Execution, tuple[int, int] | None]:
-    """Execute once, folding loops unless ``least_period`` is None; name header and period of a fold that was wrong."""
+) -> tuple[Execution | None, tuple[int, int] | None]:
+    """Execute once, folding loops unless ``least_period`` is None; name header and period of a fold that was wrong.
+
+    Without a result if the execution failed after a fold, which is then taken to be wrong.
+    """
     fold = least_period is not None
     run = _Run(
         launch,
@@ -108,19 +118,35 @@ def _attempt(
         np.zeros(4, np.int64),
     )
     recorder = state.build_recorder(launch.warps, 1 << 13, 1 << 9)
+    try:
+        recorder = _run_to_the_end(run, recorder)
+    except TcsimError:
+        last = int(run.folder.fold_count[0]) - 1
+        if last < 0:
+            raise
+        return None, _folded_loop(
+            run, last
+        )  # a fold may have led there: addresses that wrap are linear until they do
+    wrong = int(contradicted(recorder, run.folder)) if fold else -1
+    done = Execution(_trace(launch, recorder, run.folder, run.memory), launch, run.memory)
+    return done, _folded_loop(run, wrong) if wrong >= 0 else None
+
+
+def _folded_loop(run: _Run, fold: int) -> tuple[int, int]:
+    """Return the header and the period of a loop that was folded."""
+    header, period = (int(value) for value in run.folder.folds[fold, 4:6])
+    return header, period
+
+
+def _run_to_the_end(run: _Run, recorder: Recorder) -> Recorder:
+    """Run until every warp has exited; return the recorder, which may have grown."""
     while True:
         recorder = _run_ready_warps(run, recorder)
         if bool(np.all(run.registers.state == EXITED)):
-            break
+            return recorder
         released = release_barriers(run.registers) or _release_phases(run.registers, run.memory)
-        if not (released or fold_loops(launch.program, run.registers, recorder, run.folder, run.memory)):
+        if not (released or fold_loops(run.launch.program, run.registers, recorder, run.folder, run.memory)):
             raise DeadlockError(_blocked(run))
-    wrong = int(contradicted(recorder, run.folder)) if fold else -1
-    header, period = (int(value) for value in run.folder.folds[wrong, 4:6])
-    return Execution(_trace(launch, recorder, run.folder, run.memory), launch, run.memory), (
-        header,
-        period,
-    ) if wrong >= 0 else None
 
 
 def _unsafe(launch: KernelLaunch) -> npt.NDArray[np.int32]:

@@ -259,3 +259,20 @@ def test_look_ups_without_data_are_folded() -> None:
 def test_counters_in_memory_are_not_folded() -> None:
     assert len(assert_equal(launch_of(COUNTER_IN_MEMORY, 300)).loops) == 0
     assert len(assert_equal(launch_of(TICKETS, 1, outer=300)).loops) == 0
+
+
+WRAPPING = [  # an offset that is advanced and masked: linear until it wraps, beyond the buffer if it did not
+    ".loop:",
+    "IADD3 R12, P1, R4, R10, RZ",
+    "IADD3.X R13, R5, RZ, RZ, P1, !PT",
+    "LDG.E R20, desc[UR4][R12.64]",
+    "IADD3 R10, R10, 0x100, RZ",
+    "LOP3.LUT R10, R10, 0x1fff, RZ, 0xc0, !PT",
+    *NEXT,
+]
+
+
+def test_a_fold_that_leads_out_of_a_buffer_is_not_the_programs_fault() -> None:
+    launch = launch_of(WRAPPING, 300, data=np.zeros(0x2000 + 256, np.uint8))
+    folded, whole = (execute(launch, launch.classes[0], fold).trace for fold in (True, False))
+    assert totals(folded) == totals(whole)
