@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from gpu_kernels import catalog
+from sim.arch.load import load_gpu
 from sim.errors import DeadlockError, TcsimError
 from sim.exec.execute import Execution, execute
 from sim.exec.probe import first_touches
@@ -392,6 +394,15 @@ def test_which_ctas_share_is_seen_where_a_warp_of_its_own_copies() -> None:
     touches = first_touches(launch, [(0, 0, 0), (1, 0, 0), (0, 1, 0)])
     begin, row = buffer_address(0), 2 * 1024
     assert touches[:, 0].tolist() == [begin, begin + row, begin]
+
+
+@pytest.mark.parametrize(("tile", "k"), [("64x64", 16376), ("256x128", 8384)])
+def test_a_bundled_kernel_folds_to_the_same_phases(tile: str, k: int) -> None:
+    """Two boxes a stage and warpgroups along K, or a single box: folded and unfolded meet the same completions."""
+    (launch,) = catalog.launches("fp16_wgmma", 100, 200, k, {}, load_gpu("h200"), tile)
+    folded, plain = (execute(launch, launch.classes[-1], fold=fold).trace for fold in (True, False))
+    assert 2 * len(folded.pc) < len(plain.pc)
+    assert unfolded(folded) == unfolded(plain)
 
 
 # ---------------------------------------------------------------------------------------------------------- errors

@@ -19,7 +19,9 @@ from tests.unit.exec.test_folding import totals
 from workloads.schemes.base import get_scheme
 
 pytestmark = pytest.mark.jit
-COLUMNS = ("offset", "pc", "lanes", "lines", "sectors", "misses", "taken", "buffer")
+COLUMNS = (
+    "offset", "pc", "lanes", "lines", "sectors", "misses", "taken", "buffer", "mbarrier", "phase", "arrivals", "tx",
+)  # fmt: skip
 
 
 def launch_of(scheme: str, tile: str, m: int, n: int, k: int, data: bool) -> KernelLaunch:
@@ -46,7 +48,7 @@ def assert_same_trace(a: WarpTrace, b: WarpTrace) -> None:
     )
 
 
-@pytest.mark.parametrize(("scheme", "tile"), [("fp16", "16x64"), ("w4a16", "16x64")])
+@pytest.mark.parametrize(("scheme", "tile"), [("fp16", "16x64"), ("w4a16", "16x64"), ("fp16_wgmma", "16x64")])
 def test_the_twin_agrees_on_every_access_and_every_byte(scheme: str, tile: str) -> None:
     launch = launch_of(scheme, tile, 13, 128, 512, data=True)
     ours, twin = execute(launch, launch.classes[0], fold=False), execute_reference(launch, launch.classes[0])
@@ -56,7 +58,14 @@ def test_the_twin_agrees_on_every_access_and_every_byte(scheme: str, tile: str) 
 
 
 @pytest.mark.parametrize(
-    ("scheme", "tile"), [("fp16", "8x64"), ("fp16", "128x128"), ("w4a16", "16x128"), ("w4a16", "64x256")]
+    ("scheme", "tile"),
+    [
+        ("fp16", "8x64"),
+        ("fp16", "128x128"),
+        ("w4a16", "16x128"),
+        ("w4a16", "64x256"),
+        ("fp16_wgmma", "128x64"),
+    ],
 )
 @pytest.mark.parametrize("k", [64 * 40, 64 * 98, 64 * 256])
 def test_folding_keeps_all_totals(scheme: str, tile: str, k: int) -> None:
@@ -66,9 +75,9 @@ def test_folding_keeps_all_totals(scheme: str, tile: str, k: int) -> None:
         assert totals(folded.trace) == totals(full.trace)
 
 
-@pytest.mark.parametrize("scheme", ["fp16", "w4a16"])
+@pytest.mark.parametrize("scheme", ["fp16", "w4a16", "fp16_wgmma"])
 def test_the_cost_of_a_kernel_is_bounded(scheme: str) -> None:
-    tile = {"fp16": "128x128", "w4a16": "64x256"}[scheme]
+    tile = {"fp16": "128x128", "w4a16": "64x256", "fp16_wgmma": "128x128"}[scheme]
     rows = []
     for k in (64 * 480, 64 * 4800):
         launch = launch_of(scheme, tile, 128, 4096 * 4, k, data=False)
@@ -79,7 +88,9 @@ def test_the_cost_of_a_kernel_is_bounded(scheme: str) -> None:
     assert rows[1] < 1.2 * rows[0]
 
 
-@pytest.mark.parametrize(("scheme", "tile"), [("fp16", "16x64"), ("w4a16", "32x64")])
+@pytest.mark.parametrize(
+    ("scheme", "tile"), [("fp16", "16x64"), ("w4a16", "32x64"), ("fp16_wgmma", "32x64")]
+)
 def test_registers_that_nobody_wrote_do_not_matter(
     scheme: str, tile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
