@@ -14,7 +14,7 @@ from sim.chip.run import ChipRun, TracedClass, input_type, mma_counts, warp_ops
 from sim.exec.execute import execute_grid
 from sim.isa.launch import KernelLaunch
 from sim.isa.trace import WarpTrace
-from sim.isa.units import LOADS, STORES, Unit
+from sim.isa.units import STORES, Unit
 from sim.results import STALLS, SharedAccess
 from sim.sm.banks import bank_words, ideal_wavefronts, wavefronts
 from sim.sm.columns import tensor_op
@@ -26,6 +26,7 @@ SHARED_UNITS = {
     "shared_store_wavefronts": Unit.SHARED_STORE,
     "shared_copy_wavefronts": Unit.ASYNC_COPY,
 }
+SECTOR_LOADS = (Unit.GLOBAL_LOAD, Unit.ASYNC_COPY)  # the hardware's counter passes over the copy engine's
 WORDS = {
     "dram": "DRAM bandwidth",
     "l2": "L2 bandwidth",
@@ -65,7 +66,7 @@ def _class_counters(traced: TracedClass, gpu: GpuSpec) -> dict[str, float]:
     ran = trace.lanes > 0
     per_row, ideal = row_wavefronts(trace, gpu)
     shared = {name: float((per_row * times)[unit == int(kind)].sum()) for name, kind in SHARED_UNITS.items()}
-    loads, stores = np.isin(unit, LOADS), np.isin(unit, STORES)
+    loads, stores = np.isin(unit, SECTOR_LOADS), np.isin(unit, STORES)
     return {
         "instructions": float(times.sum()),
         "tensor_instructions": float(times[np.isin(unit, (int(Unit.TENSOR), int(Unit.WGMMA))) & ran].sum()),
