@@ -9,6 +9,7 @@
 //            What lies beyond the edge of X or W arrives as zeros.
 //            One warp holds 16 outputs x WM tokens in the fragments of mma.m16n8, so the epilogue is the other kernels'.
 //            K is not split over CTAs: a copy engine keeps enough in flight for an SM to stream alone.
+// Registers  Nine warps leave 168 to a thread, enough for the 128 accumulators of m64n256: no setmaxnreg.
 // Macros     Those of common.cuh; WARPS_N is a multiple of 4. Launched with 32 threads more than those: the producer.
 
 #include "/tcsim/matmul/common.cuh"
@@ -60,10 +61,6 @@ __device__ __forceinline__ void copy_box(unsigned to, const TensorMap& map, unsi
     asm volatile(
         "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];\n" ::"r"(to),
         "l"(&map), "r"(barrier), "r"(column), "r"(row) : "memory");
-}
-
-__device__ __forceinline__ void prefetch_map(const TensorMap& map) {
-    asm volatile("prefetch.tensormap [%0];\n" ::"l"(&map) : "memory");
 }
 
 // ------------------------------------------------------------------------------------------------ wgmma
@@ -153,7 +150,7 @@ __device__ __forceinline__ void produce(const TensorMap& x, const TensorMap& w, 
     }
 }
 
-// Multiply this slice's stages; a stage is handed back once the wgmmas after it are under way.
+// Multiply all stages; one is handed back when the wgmmas of the next are under way and its own are done.
 __device__ __forceinline__ void consume(float (&acc)[M_FRAGMENTS][4], int warp, int stages, unsigned base, unsigned full,
                                         unsigned empty) {
     const int member = warp % (GROUP / 32), first_block = warp / (GROUP / 32) * WARP_BLOCKS;
