@@ -110,12 +110,11 @@ def _jumps(proposals: Sequence[Proposal], registers: Registers) -> dict[int, int
     elsewhere = {_waits_at(warp, registers) for warp in range(len(registers.state)) if warp not in here} - {
         None
     }
-    absent = any(kind == "barrier" or kind == "mbarrier" for kind, _ in filter(None, elsewhere))
-    jumps: dict[int, int] = {}
+jumps: dict[int, int] = {}
     for group in _tied(proposals):
         met = {meeting for proposal in group for meeting in proposal.meetings}
         everyone = any(kind == "barrier" and number >> WARPS_SHIFT == 0 for kind, number in met)
-        if met & elsewhere or (everyone and (absent or len(group) < len(proposals))):
+        if met & elsewhere or (everyone and (elsewhere or len(group) < len(proposals))):
             continue
         rates = _rates(group)
         if rates is None:
