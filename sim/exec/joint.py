@@ -110,7 +110,7 @@ def _jumps(proposals: Sequence[Proposal], registers: Registers) -> dict[int, int
     elsewhere = {_waits_at(warp, registers) for warp in range(len(registers.state)) if warp not in here} - {
         None
     }
-jumps: dict[int, int] = {}
+    jumps: dict[int, int] = {}
     for group in _tied(proposals):
         met = {meeting for proposal in group for meeting in proposal.meetings}
         everyone = any(kind == "barrier" and number >> WARPS_SHIFT == 0 for kind, number in met)
