@@ -22,6 +22,13 @@ struct Borders {
 
 using Integers = int[N_FRAGMENTS][M_FRAGMENTS][4];
 
+// Return `v` as a number of unknown origin: the compiler keeps it in a register, and does not compute it again in every
+// piece of code that a border cuts the loop into.
+__device__ __forceinline__ unsigned opaque(unsigned v) {
+    asm volatile("mov.b32 %0, %0;\n" : "+r"(v));
+    return v;
+}
+
 template <bool VALUE>
 struct Flag {
     static constexpr bool value = VALUE;
@@ -76,6 +83,15 @@ struct Crossing {
 
 __device__ __forceinline__ float to_float(float v) { return v; }
 __device__ __forceinline__ float to_float(int v) { return __int2float_rn(v); }
+
+// With MAGIC, where sums of groups stay below 2^22, EXPLICIT begins them with the bits of 1.5 * 2^23: they then are that
+// float plus the sum as they stand, and a subtraction on the FMA pipe replaces the conversion.
+constexpr float MAGIC_FLOAT = 12582912.f;
+constexpr int START = MAGIC && VARIANT == EXPLICIT ? 0x4b400000 : 0;
+
+__device__ __forceinline__ float group_float(int v) {
+    return START ? __int_as_float(v) - MAGIC_FLOAT : __int2float_rn(v);
+}
 
 // As reduce_slices of common.cuh, for sums of any 4-byte type T: integers wrap, so their order is of no matter.
 template <class T>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,11 +12,12 @@ from gpu_kernels.matmul.tiling import BLOCK_K, Tile
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError, unknown
 from sim.isa.launch import KernelLaunch
-from workloads.schemes._tender import TRAILER_BYTES, sizes_of
+from workloads.schemes._tender import TRAILER_BYTES, Tender
 from workloads.schemes.base import get_scheme
-from workloads.tender.layout import STEP_COLUMNS, borders
+from workloads.tender.layout import STEP_COLUMNS
 
-VARIANTS = {"explicit": 0, "software_shift": 1, "extension": 2, "ideal": 3}  # as in tender.cuh
+# As in tender.cuh; shifted operands need no code, only borders where their spare bits are used up.
+VARIANTS = {"explicit": 0, "software_shift": 1, "operand_shift": 1, "extension": 2, "ideal": 3}
 BORDERS = 24  # as in tender.cuh; the last one stays unused
 NEVER = 0xFFFFFFFF
 MULTIPLE_N, MULTIPLE_K = 8, STEP_COLUMNS
@@ -23,8 +25,10 @@ HALF_BYTES, FLOAT_BYTES = 2, 4
 Shape = tuple[int, int, int, int, int]  # tokens, outputs, warps along each, CTAs per SM
 
 
-def tiles_of(shapes: Mapping[str, tuple[Shape, ...]], stages: int = 4) -> dict[str, Tile]:
-    """Return the tiles of each variant."""
+def tiles_of(
+    shapes: Mapping[str, tuple[Shape, ...]], magic: bool = False, stages: int = 4
+) -> dict[str, Tile]:
+    """Return the tiles of each variant; ``magic``: no group's sum reaches 2^22."""
     found = {}
     for variant, of_variant in shapes.items():
         for tokens, outputs, warps_m, warps_n, ctas_per_sm in of_variant:
@@ -37,7 +41,7 @@ def tiles_of(shapes: Mapping[str, tuple[Shape, ...]], stages: int = 4) -> dict[s
                 blocks=1,
                 stage_bytes=(tokens + outputs) * BLOCK_K * HALF_BYTES,
                 ctas_per_sm=ctas_per_sm,
-                extra={"VARIANT": VARIANTS[variant]},
+                extra={"VARIANT": VARIANTS[variant], "MAGIC": int(magic)},
                 options={"variant": variant},
                 label=variant,
             )
@@ -64,10 +68,13 @@ def tender_launch(
         raise unknown(f"tile of {scheme}", tile, tiles)
     check_sizes(scheme, m, n, k, MULTIPLE_N, MULTIPLE_K)
     complete = {**get_scheme(scheme).check_options(), **tiles[tile].options, **options}
-    if operands is not None and "borders" in operands:
-        at = np.asarray(operands["borders"], np.uint32)
-    else:
-        at = borders(sizes_of(k, complete))
+    described = get_scheme(scheme)
+    assert isinstance(described, Tender)
+    at = (
+        described.borders(k, complete)
+        if operands is None
+        else operands.get("borders", described.borders(k, complete))
+    )
     return build_launch(
         scheme,
         tiles[tile],
@@ -77,7 +84,7 @@ def tender_launch(
         gpu,
         {
             "activations": (m * (k + TRAILER_BYTES), "activations"),
-            "weights": (n * k, "weights"),
+            "weights": (described.weight_rows(n) * k, "weights"),
             "scales": (FLOAT_BYTES * n, "scales"),
             "output": (HALF_BYTES * m * n, "output"),
         },
@@ -86,7 +93,7 @@ def tender_launch(
     )
 
 
-def _as_argument(at: np.ndarray[tuple[int], np.dtype[np.uint32]]) -> np.void:
+def _as_argument(at: np.ndarray[Any, Any]) -> np.void:
     """Return the borders as the kernel's struct."""
     if len(at) >= BORDERS or (np.diff(at.astype(np.int64)) < 0).any():
         raise ConfigError("", f"borders: got {at.tolist()}, allowed: fewer than {BORDERS}, ascending")

@@ -35,6 +35,16 @@ DECODE_TOKENS = (1, 16, 64, 256)
 DECODE_WEIGHTS = ((4096, 4096), (6144, 4096), (28672, 4096), (4096, 14336), (8192, 8192))
 PREFILL = ((512, 6144, 4096), (1024, 4096, 4096), (2048, 6144, 4096))
 SQUARES = ((4096, 4096, 4096), (8192, 8192, 8192))
+NINES = (8, 20)  # groups that shifted operands need no border for, and some that they do
+# What a group's border costs: few and many tokens, K split and not, one wave of CTAs and several.
+BORDER_SHAPES = (
+    (16, 4096, 4096),
+    (64, 4096, 4096),
+    (1024, 4096, 4096),
+    (4096, 4096, 4096),
+    (16, 8192, 8192),
+    (256, 8192, 8192),
+)
 
 
 @dataclass(frozen=True)
@@ -121,12 +131,34 @@ def _timed_shapes() -> list[tuple[int, int, int]]:
     return [*decode, *PREFILL, *SQUARES]
 
 
+def border_cases(gpu: GpuSpec) -> Iterator[Case]:
+    """Every number of equally long groups, in every variant of the schemes that have groups."""
+    for scheme in catalog.available():
+        for options in _border_options(scheme):
+            for m, n, k in BORDER_SHAPES:
+                names = [_tile_of(each) for each in catalog.launches(scheme, m, n, k, options, gpu)]
+                yield Case(scheme, options, names[-1], m, n, k, timed=True, counted=True)
+
+
+def _border_options(scheme: str) -> Iterator[dict[str, OptionValue]]:
+    """Return the options of ``border_cases``; without borders to cross, one number of groups is enough."""
+    known = {option.name: option for option in get_scheme(scheme).options}
+    if not {"variant", "groups", "profile"} <= known.keys():
+        return
+    shifted = "operand_shift" in known["variant"].allowed
+    counts = NINES if shifted else known["groups"].allowed
+    for variant, groups in product(known["variant"].allowed, counts):
+        if variant != "ideal" or groups == counts[0]:
+            yield {"variant": variant, "groups": groups, "profile": "even"}
+
+
 SUITES: dict[str, Callable[[GpuSpec], Sequence[Case]]] = {
     "smoke": lambda gpu: [
         *(case for case in counter_cases() if (case.m, case.n) == (5, 1024)),
         *timed_cases([(16, 4096, 4096)], gpu),
     ],
     "counters": lambda gpu: list(counter_cases()),
+    "borders": lambda gpu: list(border_cases(gpu)),
     "quick": lambda gpu: list(timed_cases(_timed_shapes(), gpu)),
     "all": lambda gpu: [*counter_cases(), *timed_cases(_timed_shapes(), gpu)],
 }

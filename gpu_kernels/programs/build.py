@@ -33,7 +33,7 @@ class Recipe:
     @property
     def source_name(self) -> str:
         """The source's name in messages and line tables."""
-        return f"matmul/{self.scheme}/kernel.cu"
+        return f"matmul/{getattr(catalog.module(self.scheme), 'SOURCE', self.scheme)}/kernel.cu"
 
     @property
     def source(self) -> str:

@@ -190,9 +190,10 @@ def accuracies() -> Iterator[Accurate]:
     for name in catalog.available():
         scheme = get_scheme(name)
         if name.startswith(TENDER):
-            codes, scales = quantized_rows(weight, scheme.weight_bits)
+            bits = int(getattr(scheme, "bits", scheme.weight_bits))  # of a code; a code has a byte
+            codes, scales = quantized_rows(weight, bits)
             for groups in GROUPS:
-                found = decompose(x, groups, scheme.weight_bits)
+                found = decompose(x, groups, bits)
                 sums = accumulate(found.codes, codes[:, found.order], found.sizes).sums
                 yield Accurate(name, groups, sqnr_db(want, sums * found.scale * scales))
         else:

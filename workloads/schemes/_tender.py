@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from workloads.schemes.base import Array, Arrays, Option, Options, Scheme, check_weight
 from workloads.shapes import check_multiple
-from workloads.tender.layout import PROFILES, STEP_COLUMNS, Sizes, aligned, group_sizes, positions
+from workloads.tender.layout import PROFILES, STEP_COLUMNS, Sizes, aligned, borders, group_sizes
 
 TRAILER_BYTES = 16
 ROW_CHUNK = 256  # rows that share their scales
@@ -56,9 +56,17 @@ class Tender(Scheme):
         check_multiple("K", k, STEP_COLUMNS, "groups end at steps of the tensor instruction", where)
         check_multiple("N", n, 8, "rows of the output start at multiples of 16 bytes", where)
 
+    def borders(self, k: int, options: Options) -> npt.NDArray[np.uint32]:
+        """Return the steps of K before which the accumulators are worth one position more; see ``tender.cuh``."""
+        return borders(sizes_of(k, options))
+
+    def weight_rows(self, n: int) -> int:
+        """Return the rows of the packed weights."""
+        return n
+
     def weight_bytes(self, n: int, k: int, options: Options) -> int:
         """Count a byte per weight and four per output."""
-        return n * k + 4 * n
+        return self.weight_rows(n) * k + 4 * n
 
     def compulsory_bytes(self, m: int, n: int, k: int, options: Options | None = None) -> int:
         """Count codes, factors and scales read once, the half output written once."""
@@ -97,21 +105,29 @@ class Tender(Scheme):
         Return the float64 numbers they stand for, and rows of codes and factor as bytes [m, k + 16].
         """
         sizes = sizes_of(k, options)
-        amplitude, spread = self._amplitudes(sizes)
+        ideal = options["variant"] == "ideal"
+        doubled = np.ones(len(sizes)) if ideal else np.exp2(np.arange(len(sizes))[::-1])
+        amplitude, spread = self._amplitudes(sizes, doubled)
         normal = generator.standard_normal((m, k), dtype=np.float32)
         normal *= np.repeat(amplitude, sizes)
         codes = np.rint(normal).clip(-self.largest, self.largest).astype(np.int8)
         weight_scale = 4 / self.largest / k**0.5  # of about the largest of k normal weights of variance 1/k
         chunk = np.arange(m) // ROW_CHUNK % 4
         factors = (np.exp2(-np.ceil(np.log2(spread * weight_scale))) * (1 + chunk / 4)).astype(np.float32)
-        worth = np.exp2(positions(sizes)) if options["variant"] != "ideal" else np.ones(k)
-        return codes * (factors[:, None] * worth), pack_rows(codes, factors)
+        return codes * (factors[:, None] * np.repeat(doubled, sizes)), pack_rows(
+            self.placed(codes, options), factors
+        )
 
-    def _amplitudes(self, sizes: Sizes) -> tuple[npt.NDArray[np.float32], float]:
+    def placed(self, codes: npt.NDArray[np.int8], options: Options) -> npt.NDArray[np.int8]:
+        """Return activation codes [m, k] as the kernel reads them."""
+        return codes
+
+    def _amplitudes(
+        self, sizes: Sizes, doubled: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.float32], float]:
         """Return the standard deviation of each group's codes, and that of the sum of their products."""
         widest, weights = self.largest / 3.0, self.largest / 4.0
         count = np.maximum(1, np.array(sizes))
-        doubled = np.exp2(np.arange(len(sizes))[::-1])
         allowed = 2.0**31 / HEADROOM / len(sizes) ** 0.5 / (np.sqrt(count) * doubled * weights)
         amplitude = np.minimum(widest, allowed)
         spread = np.sqrt(np.sum((amplitude * weights * doubled) ** 2 * np.array(sizes)))

@@ -1,4 +1,5 @@
-// Tender W8A8 matmul: int8 activations and weights in group order, int32 sums, half result; any M, N a multiple of 8, K of 32.
+// Tender matmul: int8 activations and weights in group order, int32 sums, half result; any M, N a multiple of 8, K of 32.
+// tender_w4a4 is compiled from it as well: INT4 codes in bytes.
 // See tender.cuh for what is computed and for the variants.
 //
 // Layouts    X[M][K+16] bytes: a row's codes in group order, then its factor (float) and 12 bytes of nothing; the producer
@@ -22,25 +23,31 @@ constexpr int NO_PART = -1;
 constexpr int COPY_AT = VECTORS / 2;  // the mma of a step before which its share of the copies stands, all together
 constexpr int TRAILER = 8;            // half-words behind a row's codes
 
+static_assert(WM % 16 == 0 && BLOCKS == 1, "fragments are loaded from one panel, 16 tokens at a time");
 static_assert(WARPS_K == 1, "sums of warps along K would need integers in shared memory");
 
-// The weights' fragments of one k32 step.
-struct WeightFragments {
-    unsigned r[N_FRAGMENTS][4];
-    __device__ __forceinline__ void load(unsigned panel, int first_row, int step, int part, int parts) {
-        const int lane = threadIdx.x & 31;
-        const unsigned address =
-            panel + (first_row + (lane & 15)) * ROW_BYTES + (((2 * step + (lane >> 4)) ^ (lane & 7)) << 4);
+// The fragments of one k32 step. A lane's address in a panel is computed once: the step only flips bits of the chunk.
+struct Fragments {
+    unsigned weights[N_FRAGMENTS][4], tokens[M_FRAGMENTS][2];
+    // Load share `part` of `parts`; weights_at, tokens_at: this lane's addresses at step 0 of a panel.
+    __device__ __forceinline__ void load(unsigned weights_at, unsigned tokens_at, int step, int part, int parts) {
 #pragma unroll
         for (int i = 0; i < N_FRAGMENTS; ++i)
-            if (i * parts / N_FRAGMENTS == part) ldmatrix_x4(r[i], address + i * 16 * ROW_BYTES);
+            if (i * parts / N_FRAGMENTS == part) ldmatrix_x4(weights[i], (weights_at ^ (step << 5)) + i * 16 * ROW_BYTES);
+#pragma unroll
+        for (int i = 0; i < M_FRAGMENTS / 2; ++i) {
+            if (i * parts / (M_FRAGMENTS / 2) != part) continue;
+            unsigned q[4];
+            ldmatrix_x4(q, (tokens_at ^ (step << 5)) + i * 16 * ROW_BYTES);
+            tokens[2 * i][0] = q[0], tokens[2 * i][1] = q[1], tokens[2 * i + 1][0] = q[2], tokens[2 * i + 1][1] = q[3];
+        }
     }
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS, CTAS_PER_SM)
-tender_w8a8_matmul(const half_bits* __restrict__ x, const half_bits* __restrict__ w, const float* __restrict__ scales,
-                   half_bits* __restrict__ y, float* workspace, unsigned* counters, int m, int n, int k,
-                   const __grid_constant__ Borders borders, int slice, int longer_slices, int group_shift) {
+tender_matmul(const half_bits* __restrict__ x, const half_bits* __restrict__ w, const float* __restrict__ scales,
+              half_bits* __restrict__ y, float* workspace, unsigned* counters, int m, int n, int k,
+              const __grid_constant__ Borders borders, int slice, int longer_slices, int group_shift) {
     extern __shared__ __align__(128) unsigned char shared[];
     __shared__ __align__(16) float scale_of[BN];
     __shared__ __align__(16) float factor_of[BM];
@@ -69,14 +76,14 @@ tender_w8a8_matmul(const half_bits* __restrict__ x, const half_bits* __restrict_
         copy_commit();
     }
 
-    const int zeros[4] = {0, 0, 0, 0};
+    const int start[4] = {START, START, START, START};  // of a group, or of all of them
     Integers acc;
     float total[VECTORS][4];
     float worth = 1.f;  // of the present group's products, in units of the last one's scale
 #pragma unroll
     for (int q = 0; q < VECTORS; ++q)
 #pragma unroll
-        for (int v = 0; v < 4; ++v) acc[q / M_FRAGMENTS][q % M_FRAGMENTS][v] = 0, total[q][v] = 0.f;
+        for (int v = 0; v < 4; ++v) acc[q / M_FRAGMENTS][q % M_FRAGMENTS][v] = START, total[q][v] = 0.f;
 
     unsigned position = place.begin * STEPS;  // the step of K at which the stage with a border begins
     Crossing crossing(borders, position);
@@ -87,12 +94,16 @@ tender_w8a8_matmul(const half_bits* __restrict__ x, const half_bits* __restrict_
         worth = __int_as_float((127 + positions) << 23);
     }
 
-    WeightFragments weights[2];
-    TokenFragments tokens[2];
+    const unsigned lane_weights =
+        opaque((warp_output + (lane & 15)) * ROW_BYTES + (((lane >> 4) ^ (lane & 7)) << 4));
+    const unsigned lane_tokens = opaque(W_BYTES + (warp_token + (lane & 7) + (lane >> 4) * 8) * ROW_BYTES +
+                                        (((lane >> 3 & 1) ^ (lane & 7)) << 4));
+    w_copy.offset = opaque(w_copy.offset), w_copy.rows_left = opaque(w_copy.rows_left);
+    x_copy.offset = opaque(x_copy.offset), x_copy.rows_left = opaque(x_copy.rows_left);
+    Fragments fragments[2];
     copy_wait<STAGES - 2>();
     __syncthreads();
-    weights[0].load(base, warp_output, 0, 0, 1);
-    tokens[0].load(base + W_BYTES, warp_token, 0, 0, 1);
+    fragments[0].load(base + lane_weights, base + lane_tokens, 0, 0, 1);
 
     unsigned read = base, write = base + (STAGES - 1) * STAGE_BYTES;
     const auto multiply_stage = [&](bool more, auto borders_inside) {
@@ -105,25 +116,24 @@ tender_w8a8_matmul(const half_bits* __restrict__ x, const half_bits* __restrict_
                 read = read == base + (STAGES - 1) * STAGE_BYTES ? base : read + STAGE_BYTES;
             }
             const int next = (step + 1) % STEPS;
-            const unsigned next_weights = read + next / 4 * BN * ROW_BYTES;
-            const unsigned next_tokens = read + W_BYTES + next / 4 * BM * ROW_BYTES;
+            const auto& now = fragments[step & 1];
             const int positions = INSIDE ? crossing.pass(borders, position + step) : 0;
 #pragma unroll
             for (int q = 0; q < VECTORS; ++q) {  // one mma each, with the loads that go before it
-                weights[(step + 1) & 1].load(next_weights, warp_output, next % 4, q, VECTORS);
-                tokens[(step + 1) & 1].load(next_tokens, warp_token, next % 4, q, VECTORS);
+                fragments[(step + 1) & 1].load(read + lane_weights, read + lane_tokens, next, q, VECTORS);
                 w_copy.issue(write, more, q == COPY_AT ? step : NO_PART, STEPS - 1);
                 x_copy.issue(write + W_BYTES, more, q == COPY_AT ? step : NO_PART, STEPS - 1);
                 const int j = q / N_FRAGMENTS, i = j % 2 ? N_FRAGMENTS - 1 - q % N_FRAGMENTS : q % N_FRAGMENTS;
-                if (!INSIDE) integer_mma(acc[i][j], weights[step & 1].r[i], tokens[step & 1].r[j], acc[i][j]);
+                if (!INSIDE) integer_mma(acc[i][j], now.weights[i], now.tokens[j], acc[i][j]);
             }
             if (INSIDE && positions == 0) {
 #pragma unroll
                 for (int q = 0; q < VECTORS; ++q) {
                     const int j = q / N_FRAGMENTS, i = j % 2 ? N_FRAGMENTS - 1 - q % N_FRAGMENTS : q % N_FRAGMENTS;
-                    integer_mma(acc[i][j], weights[step & 1].r[i], tokens[step & 1].r[j], acc[i][j]);
+                    integer_mma(acc[i][j], now.weights[i], now.tokens[j], acc[i][j]);
                 }
             } else if (INSIDE) {
+                const int doubling = opaque(1 << positions);
 #if VARIANT == 2
 #pragma unroll 1
                 for (int extra = 1; extra < positions; ++extra)
@@ -133,15 +143,16 @@ tender_w8a8_matmul(const half_bits* __restrict__ x, const half_bits* __restrict_
 #pragma unroll
                 for (int q = 0; q < VECTORS; ++q) {
                     const int j = q / N_FRAGMENTS, i = j % 2 ? N_FRAGMENTS - 1 - q % N_FRAGMENTS : q % N_FRAGMENTS;
-                    const auto& a = weights[step & 1].r[i];
-                    const auto& b = tokens[step & 1].r[j];
+                    const auto& a = now.weights[i];
+                    const auto& b = now.tokens[j];
 #if VARIANT == 0
 #pragma unroll
-                    for (int v = 0; v < 4; ++v) total[i * M_FRAGMENTS + j][v] += to_float(acc[i][j][v]) * worth;
-                    integer_mma(acc[i][j], a, b, zeros);
+                    for (int v = 0; v < 4; ++v) total[i * M_FRAGMENTS + j][v] += group_float(acc[i][j][v]) * worth;
+                    integer_mma(acc[i][j], a, b, start);
 #elif VARIANT == 1
 #pragma unroll
-                    for (int v = 0; v < 4; ++v) acc[i][j][v] <<= positions;
+                    for (int v = 0; v < 4; ++v)  // two pipes share the work
+                        acc[i][j][v] = v % 2 ? acc[i][j][v] << positions : acc[i][j][v] * doubling;
                     integer_mma(acc[i][j], a, b, acc[i][j]);
 #else
                     shifted_mma(acc[i][j], a, b);
@@ -180,7 +191,7 @@ tender_w8a8_matmul(const half_bits* __restrict__ x, const half_bits* __restrict_
 #pragma unroll
     for (int q = 0; q < VECTORS; ++q)
 #pragma unroll
-        for (int v = 0; v < 4; ++v) total[q][v] += to_float(acc[q / M_FRAGMENTS][q % M_FRAGMENTS][v]) * worth;
+        for (int v = 0; v < 4; ++v) total[q][v] += group_float(acc[q / M_FRAGMENTS][q % M_FRAGMENTS][v]) * worth;
     auto& sum = total;
 #else
     int sum[VECTORS][4];

@@ -10,7 +10,7 @@ from sim.isa.launch import KernelLaunch
 __all__ = ["KERNEL", "MULTIPLE_K", "MULTIPLE_N", "SCHEME", "TARGETS", "TILES", "launch"]
 SCHEME = "tender_w8a8"
 TARGETS = ("sm_90a",)
-KERNEL = "tender_w8a8_matmul"
+KERNEL = "tender_matmul"
 INTEGER = ((16, 128, 1, 4, 3), (64, 128, 1, 4, 2), (128, 128, 2, 4, 1))
 TILES = tiles_of(
     {

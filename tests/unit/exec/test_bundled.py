@@ -88,9 +88,7 @@ def test_the_cost_of_a_kernel_is_bounded(scheme: str) -> None:
     assert rows[1] < 1.2 * rows[0]
 
 
-@pytest.mark.parametrize(
-    ("scheme", "tile"), [("fp16", "16x64"), ("w4a16", "32x64"), ("fp16_wgmma", "32x64")]
-)
+@pytest.mark.parametrize(("scheme", "tile"), [("fp16", "16x64"), ("w4a16", "32x64"), ("fp16_wgmma", "32x64")])
 def test_registers_that_nobody_wrote_do_not_matter(
     scheme: str, tile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
