@@ -30,7 +30,7 @@ class Codes:
 
 def sample_codes(scheme: Scheme, n: int, k: int, options: Options) -> Codes | None:
     """Return the codes of the first outputs of the weights that ``SEED`` draws; None where codes decide nothing."""
-    if not scheme.code_buffers:
+    if not scheme.codes_matter(scheme.check_options(options)):
         return None
     return _drawn(scheme.name, min(n, SAMPLE_OUTPUTS), k, tuple(sorted(options.items())))
 
@@ -42,7 +42,7 @@ def whole_codes(scheme: Scheme, n: int, k: int, options: Options) -> Codes:
 
 def codes_of_file(scheme: Scheme, path: Path, options: Options) -> tuple[Codes, tuple[int, int]]:
     """Quantize a user's weights; return their codes, N and K."""
-    if not scheme.code_buffers:
+    if not scheme.codes_matter(scheme.check_options(options)):
         raise ConfigError("--weights", f"the time of {scheme.name} does not depend on its weights")
     weight = read_weight(path)
     n, k = weight.shape

@@ -119,7 +119,7 @@ def compare(task: Task) -> Outcome:
         return Skipped(task.case, task.source, f"cannot be simulated: {error}", stale=False)
     totals = accounting.counters(run, gpu)
     split = accounting.breakdown_us(run, accounting.usage(run, gpu, totals))
-    if row.counters is not None and get_scheme(row.scheme).code_buffers:
+    if row.counters is not None and get_scheme(row.scheme).codes_matter(row.options):
         codes = whole_codes(get_scheme(row.scheme), row.n, row.k, row.options)
         totals |= accounting.counted_shared_wavefronts(with_codes(launch, codes), gpu)
     counters, uncounted = _counters(row, run, totals)

@@ -101,6 +101,10 @@ class Scheme(ABC):
         weight *= np.float32(k**-0.5)
         return self.quantize(weight, options)
 
+    def codes_matter(self, options: Options) -> bool:
+        """Tell whether the values in ``code_buffers`` can change how long a kernel takes; options are complete."""
+        return bool(self.code_buffers)
+
     @abstractmethod
     def _check_shape(self, n: int, k: int, options: Options, where: str) -> None:
         """Refuse sizes that are not multiples of what the format needs; options are complete."""
