@@ -55,7 +55,8 @@ def nearest_even(grouped: Floats, levels: Array) -> Codes:
     exact = levels.astype(np.float32)
     first, step = exact[:, -1:] - exact[:, :-1].sum(axis=1, keepdims=True), 2 * exact[:, :1]
     codes = np.clip(np.rint((grouped - first) / step), 0, 2 ** (levels.shape[1] - 1) - 1)
-    return codes.astype(np.uint8, copy=False)
+    found: Codes = codes.astype(np.uint8)
+    return found
 
 
 def nearest(grouped: Floats, levels: Array) -> Codes:
