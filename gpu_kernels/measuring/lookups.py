@@ -1,0 +1,63 @@
+"""What to measure of the kernels that look up in tables without tensor cores: bits, tables, tokens, shapes, codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+
+from gpu_kernels import catalog
+from gpu_kernels.measuring.cases import Case
+from workloads.schemes.base import OptionValue, get_scheme
+
+SQUARE, LARGER = (4096, 4096), (8192, 8192)
+WIDE, DEEP = (28672, 4096), (4096, 14336)
+LARGE = ((8192, 28672), (12288, 12288), (57344, 8192))
+Weights = tuple[int, int]
+
+
+def lookup_cases() -> Iterator[Case]:
+    """Go through the timed cases of both schemes; those of 4096 x 4096 are counted too."""
+    yield from _private_tables()
+    yield from _shared_tables()
+    yield from _dequantizing()
+
+
+def _private_tables() -> Iterator[Case]:
+    for bits, weights in product((3, 4), (SQUARE, LARGER, WIDE, DEEP, *LARGE)):
+        yield _case("lut_gemm", "1x128-private", 1, weights, bits=bits, codes="random")
+    for bits, weights in product((1, 2, 5, 6, 8), (SQUARE, LARGER)):
+        yield _case("lut_gemm", "1x128-private", 1, weights, bits=bits, codes="random")
+    for bits, weights, m in product((3, 4), (SQUARE, LARGER, WIDE), (2, 4, 8)):
+        yield _case("lut_gemm", "2x128-private", m, weights, bits=bits, codes="random")
+    for weights, group in product((SQUARE, LARGER), (64, -1)):
+        yield _case("lut_gemm", "1x128-private", 1, weights, group_size=group)
+    for weights in (SQUARE, LARGER, DEEP):
+        yield _case("lut_gemm", "1x64-private", 1, weights, codes="random")
+
+
+def _shared_tables() -> Iterator[Case]:
+    tiles = [name for name, tile in catalog.tiles("lut_gemm").items() if tile.options["table"] != "private"]
+    for tile, weights in product(tiles, (SQUARE, LARGER, DEEP)):
+        yield _case("lut_gemm", tile, 1, weights)
+    for tile, bits in product(("1x1024-shared-mu8", "1x1024-signed-mu8"), (2, 3)):
+        yield _case("lut_gemm", tile, 1, SQUARE, bits=bits)
+    for tile, weights in product(
+        ("1x1024-shared-mu7", "1x1024-shared-mu8", "1x1024-signed-mu8"), (SQUARE, LARGER)
+    ):
+        yield _case("lut_gemm", tile, 1, weights, codes="random")
+    yield _case("lut_gemm", "1x1024-shared-mu8", 1, SQUARE, fit="binary")
+
+
+def _dequantizing() -> Iterator[Case]:
+    for bits, weights, m in product((3, 4), (SQUARE, (6144, 4096), LARGER, WIDE, DEEP), (1, 4)):
+        yield _case("dequant_optq", f"{m}x256-{bits}bit", m, weights, bits=bits)
+    for bits, weights, m in product((3, 4), (SQUARE, (6144, 4096), LARGER, DEEP), (2, 3, 6, 8)):
+        yield _case("dequant_optq", f"4x256-{bits}bit", m, weights, bits=bits)
+    for bits, weights, group in product((3, 4), (SQUARE, LARGER), (64, -1)):
+        yield _case("dequant_optq", f"1x256-{bits}bit", 1, weights, bits=bits, group_size=group)
+
+
+def _case(scheme: str, tile: str, m: int, weights: Weights, **options: OptionValue) -> Case:
+    compiled: Mapping[str, OptionValue] = catalog.tiles(scheme)[tile].options
+    complete = get_scheme(scheme).check_options({**options, **compiled})
+    return Case(scheme, complete, tile, m, *weights, timed=True, counted=weights == SQUARE)
