@@ -62,9 +62,10 @@ class Cut:
 
 
 def cut_columns(m: int, n: int, k: int, tile: Tile, gpu: GpuSpec, step: int, ctas_per_sm: int) -> Cut:
-    """Cut K, in steps of so many columns, until every SM has ``ctas_per_sm`` CTAs."""
+    """Cut K, in steps of so many columns, into slices of equal length until every SM has ``ctas_per_sm`` CTAs."""
     blocks, token_tiles, steps = -(-n // tile.outputs), -(-m // tile.tokens), -(-k // step)
-    slices = min(steps, max(1, ctas_per_sm * gpu.sm.count // (blocks * token_tiles)))
+    wanted = min(steps, max(1, ctas_per_sm * gpu.sm.count // (blocks * token_tiles)))
+    slices = -(-steps // -(-steps // wanted))
     each, longer = divmod(steps, slices)
     return Cut(tile.outputs, blocks, token_tiles, slices, each, longer)
 

@@ -182,10 +182,20 @@ dequant_optq_matmul(const half_bits* __restrict__ x, const unsigned* __restrict_
         fence_gpu();
 #pragma unroll
         for (int t = 0; t < TOKENS; ++t) sums[t] = 0.f;
-#pragma unroll 4
-        for (int other = 0; other < gridDim.z; ++other)
+        constexpr int BATCH = 16 / TOKENS;  // slices whose loads are in flight together
+#pragma unroll 1
+        for (int first = 0; first < gridDim.z; first += BATCH) {
+            float part[BATCH][TOKENS];
 #pragma unroll
-            for (int t = 0; t < TOKENS; ++t) sums[t] += __ldcg(own + (other * TOKENS + t) * THREADS);
+            for (int b = 0; b < BATCH; ++b)
+#pragma unroll
+                for (int t = 0; t < TOKENS; ++t)
+                    part[b][t] = first + b < gridDim.z ? __ldcg(own + ((first + b) * TOKENS + t) * THREADS) : 0.f;
+#pragma unroll
+            for (int b = 0; b < BATCH; ++b)
+#pragma unroll
+                for (int t = 0; t < TOKENS; ++t) sums[t] += part[b][t];
+        }
     }
 #pragma unroll
     for (int t = 0; t < TOKENS; ++t)

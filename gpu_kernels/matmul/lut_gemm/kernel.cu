@@ -197,7 +197,7 @@ __device__ __forceinline__ bool arrive(unsigned* counter) {
 
 // Add the slices' sums of `rows` outputs x TOKENS, four outputs per thread, in the order of the slices.
 __device__ __forceinline__ void add_slices(const float* partial, half_bits* y, int rows, int row_stride, int tokens, int n) {
-    constexpr int BATCH = 4;
+    constexpr int BATCH = PRIVATE ? 8 : 16;  // slices whose loads are in flight together: there are more with shared tables
     const int quads = rows / ROWS;
     for (int i = threadIdx.x; i < quads * TOKENS; i += THREADS) {
         const int token = TOKENS == 1 ? 0 : i / quads, quad = TOKENS == 1 ? i : i % quads;
