@@ -32,11 +32,13 @@ ROTATE = {"private": 7, "shared": 1}
 
 
 def words(codes: Codes, bits: int) -> Words:
+    """Cut the planes of codes [n, k] into words [bits, n, k / 32]."""
     planes = [np.packbits(codes >> plane & 1, axis=1, bitorder="little").view("<u4") for plane in range(bits)]
     return np.stack(planes).astype(np.uint32, copy=False)
 
 
 def codes(words: Words) -> Codes:
+    """Invert ``words``."""
     little = np.ascontiguousarray(words, dtype="<u4").view(np.uint8)
     signs = np.unpackbits(little, axis=2, bitorder="little")
     shifted: Codes = signs << np.arange(len(words), dtype=np.uint8)[:, None, None]
@@ -45,17 +47,20 @@ def codes(words: Words) -> Codes:
 
 
 def rotated(words: Words, left: int) -> Words:
+    """Rotate every word left; right if negative."""
     left %= WORD
     return (words << np.uint32(left)) | (words >> np.uint32(WORD - left))
 
 
 def to_signed(words: Words) -> npt.NDArray[np.int32]:
+    """Turn the bytes of words into indices of half a table, with a sign."""
     tops = words >> np.uint32(7) & np.uint32(0x01010101)
     indices = (words ^ tops * np.uint32(0x7F)) & np.uint32(0x7F7F7F7F)
     return (indices << np.uint32(1) | tops).view(np.int32)
 
 
 def from_signed(packed: npt.NDArray[np.int32]) -> Words:
+    """Invert ``to_signed``."""
     words = packed.view(np.uint32)
     tops = words & np.uint32(0x01010101)
     indices: Words = (words >> np.uint32(1) & np.uint32(0x7F7F7F7F)) ^ tops * np.uint32(0x7F)
@@ -69,6 +74,7 @@ def _slabs(words: int) -> list[slice]:
 
 
 def to_slabs(words: Words) -> Words:
+    """Lay words [bits, n, k / 32] out for private tables."""
     bits, n, count = words.shape
     parts = []
     for part in _slabs(count):
@@ -78,6 +84,7 @@ def to_slabs(words: Words) -> Words:
 
 
 def from_slabs(packed: Words, bits: int, n: int, k: int) -> Words:
+    """Invert ``to_slabs``."""
     words = np.empty((bits, n, k // WORD), np.uint32)
     for part in _slabs(k // WORD):
         width = min(SLAB_WORDS, part.stop - part.start)
@@ -87,10 +94,12 @@ def from_slabs(packed: Words, bits: int, n: int, k: int) -> Words:
 
 
 def to_blocks(words: Array) -> Array:
+    """Lay words [bits, n, k / 32] out for shared tables."""
     return np.concatenate([words[:, block].transpose(2, 0, 1).ravel() for block in _blocks(words.shape[1])])
 
 
 def from_blocks(packed: Array, bits: int, n: int, k: int) -> Array:
+    """Invert ``to_blocks``."""
     words, count = np.empty((bits, n, k // WORD), packed.dtype), k // WORD
     for block in _blocks(n):
         cut = packed[block.start * bits * count : block.stop * bits * count]
@@ -103,6 +112,7 @@ def _blocks(n: int) -> list[slice]:
 
 
 def scales_to_slabs(scales: Array, per_slab: int) -> Array:
+    """Lay scales [groups, q + 1, n] out for private tables, ``per_slab`` groups in a slab."""
     groups, planes, n = scales.shape
     parts = []
     for first in range(0, groups, per_slab):
@@ -112,6 +122,7 @@ def scales_to_slabs(scales: Array, per_slab: int) -> Array:
 
 
 def scales_from_slabs(packed: Array, per_slab: int, groups: int, planes: int, n: int) -> Array:
+    """Invert ``scales_to_slabs``."""
     scales = np.empty((groups, planes, n), np.float16)
     flat = packed.ravel()
     for first in range(0, groups, per_slab):
