@@ -64,7 +64,8 @@ def _result(workload: Workload, run: ChipRun, gpu: GpuSpec, extensions: tuple[st
     split = accounting.breakdown_us(run, accounting.usage(run, gpu, totals))
     bound = max(split, key=lambda name: split[name])
     energy = energy_uj(totals, accounting.tensor_ops(run), run.time_us, gpu) | {
-        name: get_extension(name).energy_uj(accounting.mma_of(run, name)) for name in extensions
+        each.name: each.energy_uj(accounting.mma_of(run, each.name))
+        for each in map(get_extension, extensions)
     }
     return RunResult(
         arch=gpu.name,

@@ -164,7 +164,7 @@ class Worker:
             return
         weights = CublasWeights(self._device, self._cublas, half)
         for m in missing:
-            x, reference = prepared.operands.x[:m], prepared.reference[:m]
+            x, reference = prepared.operands.x[:m].astype(np.float16), prepared.reference[:m]
             self._cublas_us[m, n, k] = attempt(
                 f"cuBLAS's time of {m}x{n}x{k}", partial(weights.time_us, x, reference)
             )

@@ -35,14 +35,15 @@ def available_extensions() -> tuple[str, ...]:
     )
 
 
-def get_extension(name: str) -> Extension:
-    """Import the extension called ``name``."""
+def get_extension(text: str) -> Extension:
+    """Import the extension that ``text`` names: ``NAME``, or ``NAME:field=value:field=value`` with other numbers."""
+    name, *settings = text.split(":")
     if name not in available_extensions():
         raise unknown("extension", name, available_extensions())
     extension = importlib.import_module(f"sim.extensions.{name}").EXTENSION
     if not isinstance(extension, Extension):
         raise TypeError(f"sim/extensions/{name}.py: EXTENSION must be an Extension")
-    return extension
+    return extension.with_settings(dict(each.partition("=")[::2] for each in settings))
 
 
 def extended(

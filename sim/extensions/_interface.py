@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from sim.arch.spec import GpuSpec
-from sim.errors import ConfigError
+from sim.errors import ConfigError, unknown
 from sim.isa.opcodes import Op
 from sim.isa.program import Program
 from sim.isa.units import Unit
@@ -25,6 +26,7 @@ class Quantity:
     rationale: str
 
 
+@dataclass(frozen=True)
 class Extension(ABC):
     """Marks in a program are ``pmevent mark`` before the instruction whose meaning they change.
 
@@ -39,6 +41,24 @@ class Extension(ABC):
         """Return the name of a marked mma in the machine's table: ``m16n8k32.NAME.s32.s8``."""
         shape, _, types = mma.partition(".")
         return f"{shape}.{self.name}.{types}"
+
+    def with_settings(self, settings: Mapping[str, str]) -> Self:
+        """Return the extension with other numbers, given as text."""
+        known = {each.name: each for each in fields(self)}
+        for field, text in settings.items():
+            if field not in known:
+                raise unknown(f"number of {self.name}", field, known)
+            value = _number(text)
+            if value is None or (known[field].type == "int" and value % 1):
+                kind = "a whole number" if known[field].type == "int" else "a number"
+                raise ConfigError(
+                    "", f"{self.name}: {field}: got {text[:60]!r}, allowed: {kind} from 0 to 1000"
+                )
+        numbers: dict[str, Any] = {
+            field: int(text) if known[field].type == "int" else float(text)
+            for field, text in settings.items()
+        }
+        return replace(self, **numbers)
 
     @abstractmethod
     def quantities(self) -> dict[str, Quantity]:
@@ -67,7 +87,7 @@ class Extension(ABC):
             columns[pc] = names.index(name)
             opcode[mark], stall[mark] = int(Op.NOP), 1
             stall[_fillers(program, pc)] = 1
-        identity = hashlib.sha256(f"{program.identity}+{self.name}".encode()).hexdigest()
+        identity = hashlib.sha256(f"{program.identity}+{self!r}".encode()).hexdigest()
         return replace(
             program,
             identity=identity,
@@ -81,6 +101,15 @@ class Extension(ABC):
     def energy_uj(self, marked: float) -> float:
         """Return the energy of so many marked instructions, over what they take without the mark."""
         return marked * self.quantities()["energy"].value * 1e-6
+
+
+def _number(text: str) -> float | None:
+    """Read a number from 0 to 1000."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1000 else None
 
 
 def marked_instructions(program: Program, mark: int) -> dict[int, int]:

@@ -85,6 +85,29 @@ def test_marked_mma_take_longer_by_what_the_extension_says() -> None:
     assert static[marked, S_ACCUMULATE] - static[plain, S_ACCUMULATE] == 5 * TICKS
 
 
+def test_its_numbers_can_be_set_by_name() -> None:
+    found = get_extension("tender_accumulator:latency_cycles=2.5:shift_bits=2")
+    assert found == TenderAccumulator(shift_bits=2, latency_cycles=2.5)
+    before = load_program("tender_w8a8", TILE, "sm_90a")
+    assert found.give_meaning(before).identity != EXTENSION.give_meaning(before).identity
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tender_acumulator", "unknown extension 'tender_acumulator'. Did you mean 'tender_accumulator'"),
+        ("tender_accumulator:latency=2", "unknown number of tender_accumulator 'latency'"),
+        ("tender_accumulator:shift_bits=1.5", "shift_bits: got '1.5', allowed: a whole number"),
+        ("tender_accumulator:bubble_cycles=nan", "bubble_cycles: got 'nan', allowed: a number from 0"),
+        ("tender_accumulator:bubble_cycles", "bubble_cycles: got '', allowed: a number from 0"),
+    ],
+)
+def test_numbers_it_does_not_have_are_one_line(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        get_extension(text)
+    assert "\n" not in str(caught.value)
+
+
 def test_the_machine_without_it_stays_as_it_was() -> None:
     _, machine = extended([], H200, ["tender_accumulator"])
     assert set(machine.sm.tensor.mma) - set(H200.sm.tensor.mma) == {
