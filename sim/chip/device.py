@@ -34,6 +34,7 @@ class CtaWork:
     l2_bytes: float
     dram_share: float
     bulk_share: Callable[[int], float]  # of the bytes: those of the second phase; the rest moves in the third
+    awaited: float = 1.0  # of a stage's extra latency, what the CTAs' waits see
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class _Cohort:
             self.work.dram_share,
             self.sms,
             phase == STREAMING,
+            self.work.awaited,
         )
 
 

@@ -32,6 +32,7 @@ class Demand:
     dram_share: float  # of its distinct data that comes from DRAM: how much of DRAM's latency it sees
     sms: float
     streams: bool = False  # waits for whole stages, begun with none on their way
+    awaited: float = 1.0  # of a stage's extra latency, what its waits see: less where they cover few lines
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class MemorySystem:
 
     def _latency(self, demand: Demand, dram_ns: float, queue_ns: float) -> float:
         """Return the latency a cohort sees: of a stage, that of its slowest line."""
-        slowest = self.stage_latency_factor if demand.streams else 1.0
+        slowest = 1.0 + (self.stage_latency_factor - 1.0) * demand.awaited if demand.streams else 1.0
         return self.l2_latency_ns + queue_ns + demand.dram_share * slowest * dram_ns
 
     def _fill(self, demand: Demand) -> float:

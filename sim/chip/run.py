@@ -19,6 +19,7 @@ from sim.chip.device import STREAMING, CtaWork, DeviceRun, run_device
 from sim.chip.memory_system import MemorySystem
 from sim.chip.occupancy import Occupancy, occupancy
 from sim.chip.traffic import CtaTraffic, DramTraffic, cta_traffic, dram_traffic
+from sim.chip.waits import awaited_share
 from sim.exec.execute import execute
 from sim.exec.probe import first_touches
 from sim.extensions import require_no_marks
@@ -69,6 +70,7 @@ class TracedClass:
     trace: WarpTrace
     signature: str  # equal for traces that differ only in how often their loops ran
     traffic: CtaTraffic
+    awaited: float  # of a stage's extra latency, what its waits see
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +140,7 @@ def _trace_classes(launch: KernelLaunch) -> tuple[TracedClass, ...]:
 
 def traced_class(trace: WarpTrace, cta_class: CtaClass, buffers: int) -> TracedClass:
     """Put a trace together with what the chip needs to know of it."""
-    return TracedClass(cta_class, trace, _signature(trace), cta_traffic(trace, buffers))
+    return TracedClass(cta_class, trace, _signature(trace), cta_traffic(trace, buffers), awaited_share(trace))
 
 
 def _signature(trace: WarpTrace) -> str:
@@ -285,6 +287,7 @@ def _work(
         traced.traffic.total,
         dram.share,
         lambda resident: curve(resident).bulk_share,
+        traced.awaited,
     )
 
 
