@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 
 from gpu_kernels import catalog
@@ -11,12 +12,13 @@ from workloads.schemes.base import OptionValue, get_scheme
 
 SQUARE, LARGER = (4096, 4096), (8192, 8192)
 WIDE, DEEP = (28672, 4096), (4096, 14336)
-LARGE = ((8192, 28672), (12288, 12288), (57344, 8192))
+LARGE = ((12288, 12288), (57344, 8192))
+SMALL = (1024, 1024)  # to count shared wavefronts that depend on codes: the simulator then executes every CTA
 Weights = tuple[int, int]
 
 
 def lookup_cases() -> Iterator[Case]:
-    """Go through the timed cases of both schemes; those of 4096 x 4096 are counted too."""
+    """Go through the timed cases of both schemes, and through some to count."""
     yield from _private_tables()
     yield from _shared_tables()
     yield from _dequantizing()
@@ -45,13 +47,15 @@ def _shared_tables() -> Iterator[Case]:
         ("1x1024-shared-mu7", "1x1024-shared-mu8", "1x1024-signed-mu8"), (SQUARE, LARGER)
     ):
         yield _case("lut_gemm", tile, 1, weights, codes="random")
-    yield _case("lut_gemm", "1x1024-shared-mu8", 1, SQUARE, fit="binary")
+    for tile, codes in product(tiles, ("gaussian", "random")):
+        yield replace(_case("lut_gemm", tile, 1, SMALL, codes=codes), timed=False, counted=True)
+    yield replace(_case("lut_gemm", tiles[-1], 3, SMALL, fit="binary"), timed=False, counted=True)
 
 
 def _dequantizing() -> Iterator[Case]:
     for bits, weights, m in product((3, 4), (SQUARE, (6144, 4096), LARGER, WIDE, DEEP), (1, 4)):
         yield _case("dequant_optq", f"{m}x256-{bits}bit", m, weights, bits=bits)
-    for bits, weights, m in product((3, 4), (SQUARE, (6144, 4096), LARGER, DEEP), (2, 3, 6, 8)):
+    for bits, weights, m in product((3, 4), (SQUARE, (6144, 4096), LARGER, DEEP), (2, 3, 5, 8)):
         yield _case("dequant_optq", f"4x256-{bits}bit", m, weights, bits=bits)
     for bits, weights, group in product((3, 4), (SQUARE, LARGER), (64, -1)):
         yield _case("dequant_optq", f"1x256-{bits}bit", 1, weights, bits=bits, group_size=group)
@@ -60,4 +64,5 @@ def _dequantizing() -> Iterator[Case]:
 def _case(scheme: str, tile: str, m: int, weights: Weights, **options: OptionValue) -> Case:
     compiled: Mapping[str, OptionValue] = catalog.tiles(scheme)[tile].options
     complete = get_scheme(scheme).check_options({**options, **compiled})
-    return Case(scheme, complete, tile, m, *weights, timed=True, counted=weights == SQUARE)
+    counted = weights == SQUARE and not get_scheme(scheme).codes_matter(complete)
+    return Case(scheme, complete, tile, m, *weights, timed=True, counted=counted)
