@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from gpu_kernels import catalog
-from gpu_kernels.measuring.cases import Case, is_legal
+from gpu_kernels.measuring.cases import MOST_TOKEN_TILES, Case, is_legal
 from sim.arch.spec import GpuSpec
 from workloads.schemes.base import OptionValue, Scheme, get_scheme
 
@@ -60,6 +60,8 @@ def _draw(scheme: Scheme, random: np.random.Generator, gpu: GpuSpec) -> Case | N
         return None
     names = [each.label.split()[1] for each in catalog.launches(scheme.name, m, n, k, options, gpu)]
     tile = names[int(random.integers(len(names)))]
+    if m > MOST_TOKEN_TILES * catalog.tiles(scheme.name)[tile].tokens:
+        return None
     return replace(case, tile=tile, counted=n * k <= LARGEST_COUNTED)
 
 

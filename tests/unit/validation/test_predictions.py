@@ -39,7 +39,8 @@ def prediction(**changes: object) -> Prediction:
 
 def test_the_same_seed_draws_the_same_cases_and_another_one_others() -> None:
     first, again, other = (suite_cases(f"drawn-{seed}", GPU) for seed in (5, 5, 6))
-    assert first == again and not {(c.m, c.n, c.k) for c in first} & {(c.m, c.n, c.k) for c in other}
+    common = {(c.m, c.n, c.k) for c in first} & {(c.m, c.n, c.k) for c in other}
+    assert first == again and len(common) < len(first) / 50  # sizes are rounded: some meet by chance
 
 
 def test_drawn_cases_are_timed_and_differ_in_shape() -> None:
