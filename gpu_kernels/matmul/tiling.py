@@ -45,6 +45,11 @@ class Tile:
     label: str = ""  # what else tells it apart
     conflict_free: bool = True  # no access to shared memory meets another in a bank, whatever the data
     splits_k: bool = True  # the kernel can share a tile's K among CTAs
+    table_bytes: int = 0  # dynamic shared memory before the pipeline
+    register_bytes: int = 0  # of a stage that go to registers, past shared memory
+    # Stages that a CTA's beginning and end take as long as, of a kernel whose stages take their time however few CTAs
+    # there are; 0: it only receives, and the bytes decide.
+    overhead_stages: float = 0.0
 
     @property
     def name(self) -> str:
@@ -60,7 +65,13 @@ class Tile:
     def shared_bytes(self) -> int:
         """Dynamic shared memory: the pipeline, reused by the sums of warps along K and by the padded output tile."""
         sums = self.warps_k * self.partial_bytes if self.warps_k > 1 else 0
-        return max(self.stages * self.stage_bytes, sums, self.tokens * (2 * self.outputs + 16))
+        pipeline = self.table_bytes + self.stages * self.stage_bytes
+        return max(pipeline, sums, self.tokens * (2 * self.outputs + 16))
+
+    @property
+    def received_bytes(self) -> int:
+        """What a CTA receives per stage."""
+        return self.stage_bytes + self.register_bytes
 
     @property
     def partial_bytes(self) -> int:
@@ -160,11 +171,14 @@ def choose_splits(m: int, n: int, k: int, tile: Tile, gpu: GpuSpec, resident: in
 def _cost(problem: Problem, gpu: GpuSpec, resident: int) -> float:
     """Estimate the time: what all SMs stream together or the busiest one does, filling and reducing."""
     tile, splits = problem.tile, problem.splits
+    if tile.overhead_stages:
+        rounds = -(-problem.tiles * splits // (gpu.sm.count * resident))
+        return rounds * (-(-problem.stages // splits) + tile.overhead_stages)
     busiest = -(-problem.tiles * splits // gpu.sm.count)
     work = -(-problem.stages // splits) * _stage_cost(problem, min(busiest, resident))
     if splits > 1:
         work += tile.partial_bytes * WRITTEN_WEIGHT
-    together = problem.tiles * problem.stages * tile.stage_bytes / gpu.sm.count
+    together = problem.tiles * problem.stages * tile.received_bytes / gpu.sm.count
     cost = max(together, busiest * work) + -(-busiest // resident) * FILL_BYTES
     return cost if splits == 1 else cost + REDUCTION_BYTES + splits * tile.partial_bytes * READ_WEIGHT
 
@@ -172,8 +186,8 @@ def _cost(problem: Problem, gpu: GpuSpec, resident: int) -> float:
 def _stage_cost(problem: Problem, ctas: int) -> float:
     """Estimate one stage of one of ``ctas`` on an SM: receiving, slower if little is in flight, or multiplying."""
     tile = problem.tile
-    in_flight = ctas * max(1, min(tile.stages - 1, problem.slice)) * tile.stage_bytes
-    received = tile.stage_bytes / SM_RATE * max(1.0, IN_FLIGHT_BYTES / in_flight)
+    in_flight = ctas * max(1, min(tile.stages - 1, problem.slice)) * tile.received_bytes
+    received = tile.received_bytes / SM_RATE * max(1.0, IN_FLIGHT_BYTES / in_flight)
     return max(received, tile.tokens * tile.outputs * BLOCK_K * tile.blocks / MACS_PER_BYTE)
 
 

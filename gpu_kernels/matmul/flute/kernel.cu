@@ -9,7 +9,9 @@
 //            operand. The table stands there COPIES times, entry after entry, and lane l reads copy l % COPIES: with
 //            32 copies each lane has a bank to itself. Filled by 16-byte stores, before the first barrier.
 //            Then the pair is multiplied by its row's scale (one rounding, 2^-11 of each weight).
-// Algorithm  A ring of STAGES stages of BLOCKS 64-column blocks, filled by cp.async; look-ups run one k16 step ahead.
+// Algorithm  Tokens and scales come through a ring of STAGES stages of BLOCKS 64-column blocks, filled by cp.async. Indices
+//            go straight to registers, 16 bytes per lane, a stage ahead: each is used by one warp only, and the pipe of
+//            shared memory is what limits this kernel. Look-ups run one k16 step ahead.
 // Split K    grid.z slices of whole stages; see reduce_slices.
 // Arguments  pairs: the table of pairs. group_inverse: ceil(2^31 / (group / 32)), so that (column / 32) * group_inverse
 //            >> 31 is the row of the scales; 0 where one row serves all of K. workspace, counters: as in the FP16 kernel.
@@ -18,57 +20,22 @@
 
 constexpr int BLOCK_BYTES = 128 * BITS;  // 16 outputs x 64 columns
 constexpr int ENTRIES = 1 << 2 * BITS;   // pairs of indices
-constexpr int W_BYTES = BN / 16 * BLOCKS * BLOCK_BYTES;
 constexpr int X_BYTES = BLOCKS * BM * ROW_BYTES;
 constexpr int S_BYTES = 2 * BLOCKS * BN * 2;  // a row of scales per 32 columns
-constexpr int STAGE_BYTES = W_BYTES + X_BYTES + S_BYTES;
+constexpr int STAGE_BYTES = X_BYTES + S_BYTES;
 
-constexpr int W_ROW_CHUNKS = BLOCKS * BLOCK_BYTES / 16;  // 16-byte chunks of a row of blocks in a stage
-constexpr int W_CHUNKS = BN / 16 * W_ROW_CHUNKS;
-constexpr int W_PASSES = (W_CHUNKS + THREADS - 1) / THREADS;
 constexpr int S_CHUNKS = 2 * BLOCKS * BN / 8;
 
-// Of 256 bytes, an entry's place is a byte of the offset, which one PRMT puts there; for 4 bits that would be 64 KB.
-constexpr bool BYTE_OFFSETS = BITS < 4 && COPIES == 32;
-constexpr int ENTRY_SHIFT = BYTE_OFFSETS ? 8 : COPIES == 32 ? 7 : COPIES == 16 ? 6 : COPIES == 8 ? 5 : COPIES == 4 ? 4 : 2;
+// Where an entry has 256 bytes its number is a byte of the offset, which one PRMT puts there.
+constexpr bool BYTE_OFFSETS = ENTRY_BYTES == 256;
+constexpr int ENTRY_SHIFT = ENTRY_BYTES == 256 ? 8 : ENTRY_BYTES == 128 ? 7 : ENTRY_BYTES == 64 ? 6 : ENTRY_BYTES == 32 ? 5 : 2;
+constexpr int T_BYTES = ENTRIES << ENTRY_SHIFT;  // before the stages
 constexpr int T_CHUNKS = ENTRIES * COPIES / 4;  // 16-byte chunks of the copied table
 constexpr int T_PASSES = (T_CHUNKS + THREADS - 1) / THREADS;
 
-static_assert(BYTE_OFFSETS || 1 << ENTRY_SHIFT == 4 * COPIES, "1, 4, 8, 16 or 32 copies");
+static_assert(1 << ENTRY_SHIFT == ENTRY_BYTES && (BYTE_OFFSETS ? COPIES == 32 : ENTRY_BYTES == 4 * COPIES), "copies");
+static_assert(WARP_BLOCKS == 1, "a warp's indices of a stage are one block");
 static_assert(S_CHUNKS <= THREADS, "one pass of scale copies");
-
-// Copies the packed indices of a stage: [BN/16][BLOCKS][BLOCK_BYTES], linear.
-struct IndexCopy {
-    const unsigned char* source;  // the tile's first block of the next stage
-    unsigned offset[W_PASSES];    // of this thread's chunks from there
-    int blocks_left[W_PASSES];    // blocks from the chunk's on that exist; none if its row does not
-
-    __device__ __forceinline__ IndexCopy(const unsigned char* w, int first_output, int n, int k, int first_block) {
-        const long long stride = static_cast<long long>(k / BLOCK_K) * BLOCK_BYTES;
-        source = w + first_output / 16 * stride + static_cast<long long>(first_block) * BLOCK_BYTES;
-#pragma unroll
-        for (int pass = 0; pass < W_PASSES; ++pass) {
-            const int chunk = pass * THREADS + threadIdx.x, row = chunk / W_ROW_CHUNKS, column = chunk % W_ROW_CHUNKS;
-            offset[pass] = row * static_cast<unsigned>(stride) + column * 16;
-            blocks_left[pass] = first_output + row * 16 < n ? k / BLOCK_K - first_block - column / (BLOCK_BYTES / 16) : 0;
-        }
-    }
-
-    __device__ __forceinline__ void issue(unsigned to, bool enabled) const {
-#pragma unroll
-        for (int pass = 0; pass < W_PASSES; ++pass) {
-            const int chunk = pass * THREADS + threadIdx.x;
-            copy16(to + chunk * 16, source + offset[pass], enabled && ((pass + 1) * THREADS <= W_CHUNKS || chunk < W_CHUNKS),
-                   blocks_left[pass] > 0);
-        }
-    }
-
-    __device__ __forceinline__ void advance() {
-        source += BLOCKS * BLOCK_BYTES;
-#pragma unroll
-        for (int pass = 0; pass < W_PASSES; ++pass) blocks_left[pass] -= BLOCKS;
-    }
-};
 
 // Copies the scales of a stage: [2 * BLOCKS][BN], one row per 32 columns whatever the group.
 struct ScaleCopy {
@@ -126,27 +93,42 @@ __device__ __forceinline__ void fill_table(unsigned table, const unsigned* pairs
     }
 }
 
-// A warp's indices and scales of one 64-column block.
-struct Block {
-    unsigned low[N_FRAGMENTS][BITS == 4 ? 4 : 2];
-    unsigned top[N_FRAGMENTS];        // of 3 bits, the highest ones
-    unsigned scales[N_FRAGMENTS][2];  // of the first and the last 32 columns; rows g and g + 8
+// Load 16 or 8 bytes, or 4, that no other CTA will ask for.
+__device__ __forceinline__ void load_once(unsigned (&r)[4], const unsigned char* from, bool enabled) {
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %5, 0;\n"
+                 "@p ld.global.nc.L2::128B.v4.b32 {%0,%1,%2,%3}, [%4]; }\n"
+                 : "+r"(r[0]), "+r"(r[1]), "+r"(r[2]), "+r"(r[3]) : "l"(from), "r"(static_cast<int>(enabled)));
+}
 
-    __device__ __forceinline__ void load(unsigned stage, int first_output, int block) {
+__device__ __forceinline__ void load_once(unsigned (&r)[2], const unsigned char* from, bool enabled) {
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %3, 0;\n"
+                 "@p ld.global.nc.L2::128B.v2.b32 {%0,%1}, [%2]; }\n"
+                 : "+r"(r[0]), "+r"(r[1]) : "l"(from), "r"(static_cast<int>(enabled)));
+}
+
+__device__ __forceinline__ void load_once(unsigned& r, const unsigned char* from, bool enabled) {
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %2, 0;\n"
+                 "@p ld.global.nc.L2::128B.b32 %0, [%1]; }\n"
+                 : "+r"(r) : "l"(from), "r"(static_cast<int>(enabled)));
+}
+
+// A warp's indices of one 64-column block.
+struct Indices {
+    unsigned low[N_FRAGMENTS][BITS == 4 ? 4 : 2];
+    unsigned top[N_FRAGMENTS];  // of 3 bits, the highest ones
+
+    __device__ __forceinline__ Indices() {
+#pragma unroll
+        for (int i = 0; i < N_FRAGMENTS; ++i) low[i][0] = low[i][1] = low[i][BITS == 4 ? 2 : 0] = low[i][BITS == 4 ? 3 : 1] = top[i] = 0;
+    }
+
+    // From `rows` rows of blocks that exist; others keep what is there, any index is in the table.
+    __device__ __forceinline__ void load(const unsigned char* from, long long stride, int rows) {
         const int lane = threadIdx.x & 31;
-        const unsigned w = stage + (first_output / 16 * BLOCKS + block) * BLOCK_BYTES;
-        const unsigned s = stage + W_BYTES + X_BYTES + (2 * block * BN + first_output) * 2 + (lane >> 2) * 4;
 #pragma unroll
         for (int i = 0; i < N_FRAGMENTS; ++i) {
-            const unsigned from = w + i * BLOCKS * BLOCK_BYTES;
-            if constexpr (BITS == 4)
-                asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];\n"
-                             : "=r"(low[i][0]), "=r"(low[i][1]), "=r"(low[i][2]), "=r"(low[i][3]) : "r"(from + lane * 16));
-            else
-                asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];\n" : "=r"(low[i][0]), "=r"(low[i][1]) : "r"(from + lane * 8));
-            if (BITS == 3) top[i] = load_word(from + 256 + lane * 4);
-            scales[i][0] = load_word(s + i * 32);
-            scales[i][1] = load_word(s + BN * 2 + i * 32);
+            load_once(low[i], from + i * stride + lane * (BITS == 4 ? 16 : 8), i < rows);
+            if (BITS == 3) load_once(top[i], from + i * stride + 256 + lane * 4, i < rows);
         }
     }
 
@@ -161,16 +143,30 @@ struct Block {
     }
 };
 
-// The A operands of a k16 step, not yet scaled.
+// The scales of a warp's rows g and g + 8, for the first and the last 32 columns of a block.
+struct Scales {
+    unsigned r[2][N_FRAGMENTS];
+
+    __device__ __forceinline__ void load(unsigned stage, int first_output, int block) {
+        const unsigned s = stage + X_BYTES + (2 * block * BN + first_output) * 2 + (threadIdx.x & 31) / 4 * 4;
+#pragma unroll
+        for (int i = 0; i < N_FRAGMENTS; ++i) r[0][i] = load_word(s + i * 32), r[1][i] = load_word(s + BN * 2 + i * 32);
+    }
+};
+
+constexpr int PART = 2;  // fragments that are looked up together, while those before them are multiplied
+constexpr int PARTS = N_FRAGMENTS / PART;
+
+// The A operands of a part of a k16 step, not yet scaled.
 struct Values {
-    unsigned r[N_FRAGMENTS][4];
+    unsigned r[PART][4];
 
     // The offset of entry and copy is a shift and a LOP3, or one PRMT; the table's own address is in the instruction.
-    __device__ __forceinline__ void look_up(const unsigned char* table, const Block& block, int step) {
+    __device__ __forceinline__ void look_up(const unsigned char* table, const Indices& indices, int step, int part) {
         const unsigned copy = threadIdx.x % COPIES * 4;
 #pragma unroll
-        for (int i = 0; i < N_FRAGMENTS; ++i) {
-            const unsigned pairs = block.pairs(i, step);
+        for (int i = 0; i < PART; ++i) {
+            const unsigned pairs = indices.pairs(part * PART + i, step);
 #pragma unroll
             for (int j = 0; j < 4; ++j) {
                 const int up = ENTRY_SHIFT - 8 * j;
@@ -201,85 +197,91 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
              const unsigned* __restrict__ pairs, half_bits* __restrict__ y, float* workspace, unsigned* counters, int m, int n,
              int k, unsigned group_inverse, int slice, int longer_slices, int group_shift) {
     extern __shared__ __align__(128) unsigned char shared[];
-    __shared__ __align__(128) unsigned char table[ENTRIES << ENTRY_SHIFT];
-    const unsigned base = shared_address(shared);
+    const unsigned base = shared_address(shared) + T_BYTES;
     const Place place(group_shift, slice, longer_slices);
-    const int warp = threadIdx.x % GROUP >> 5, warp_block = threadIdx.x / GROUP * WARP_BLOCKS;
+    const int warp = threadIdx.x % GROUP >> 5, warp_block = threadIdx.x / GROUP;
     const int warp_output = warp % WARPS_N * WN, warp_token = warp / WARPS_N * WM;
-    const unsigned warp_tokens = W_BYTES + warp_block * BM * ROW_BYTES;  // this warp's first panel of X in a stage
+    const unsigned warp_tokens = warp_block * BM * ROW_BYTES;  // this warp's panel of X in a stage
 
-    IndexCopy w_copy(w, place.first_output, n, k, place.begin * BLOCKS);
     ScaleCopy s_copy(s, place.first_output, n, k, place.begin * BLOCKS, group_inverse);
     PanelCopy<BM> x_copy(x, place.first_token, m, k, place.begin * BLOCKS * BLOCK_K);
+    const long long stride = static_cast<long long>(k / BLOCK_K) * BLOCK_BYTES;  // of a row of blocks
+    const int rows = (n - place.first_output - warp_output) / 16;
+    int block = place.begin * BLOCKS + warp_block;  // the next one to load
+    const int last_block = min(k / BLOCK_K, (place.begin + place.count) * BLOCKS);
+    const unsigned char* source = w + (place.first_output + warp_output) / 16 * stride + static_cast<long long>(block) * BLOCK_BYTES;
 
+    Indices ahead;
+    ahead.load(source, stride, block < last_block ? rows : 0);
 #pragma unroll
     for (int stage = 0; stage < STAGES - 1; ++stage) {
         const unsigned to = base + stage * STAGE_BYTES;
-        w_copy.issue(to, stage < place.count);
-        x_copy.issue(to + W_BYTES, stage < place.count, 0, 1);
-        s_copy.issue(to + W_BYTES + X_BYTES, stage < place.count);
-        w_copy.advance();
+        x_copy.issue(to, stage < place.count, 0, 1);
+        s_copy.issue(to + X_BYTES, stage < place.count);
         x_copy.advance();
         s_copy.advance();
         copy_commit();
     }
-    fill_table(shared_address(table), pairs);
+    fill_table(shared_address(shared), pairs);
 
     Accumulators total;
 #pragma unroll
     for (int i = 0; i < VECTORS; ++i)
 #pragma unroll
         for (int v = 0; v < 4; ++v) total[i / M_FRAGMENTS][i % M_FRAGMENTS][v] = 0.f;
-    Block block;
     Values values[2];
     TokenFragments tokens[2];
+    Scales scales;
     copy_wait<STAGES - 2>();
     __syncthreads();
-    block.load(base, warp_output, warp_block);
+    Indices indices = ahead;
+    block += BLOCKS;
+    source += BLOCKS * BLOCK_BYTES;
+    ahead.load(source, stride, block < last_block ? rows : 0);
+    scales.load(base, warp_output, warp_block);
     tokens[0].load(base + warp_tokens, warp_token, 0, 0, 1);
-    values[0].look_up(table, block, 0);
+    values[0].look_up(shared, indices, 0, 0);
 
     unsigned read = base, write = base + (STAGES - 1) * STAGE_BYTES;
+#pragma unroll 2  // so that `ahead` and `indices` are the same registers
     for (int stage = 0; stage < place.count; ++stage) {
         const bool more = stage + STAGES - 1 < place.count;
         const unsigned next_stage = read == base + (STAGES - 1) * STAGE_BYTES ? base : read + STAGE_BYTES;
 #pragma unroll
-        for (int step = 0; step < STEPS; ++step) {
-            const int next = (step + 1) % STEPS;
-            unsigned scales[N_FRAGMENTS];
+        for (int part = 0; part < 4 * PARTS; ++part) {
+            const int step = part / PARTS, next = (part + 1) % (4 * PARTS), next_step = next / PARTS;
+            unsigned scale[PART];
 #pragma unroll
-            for (int i = 0; i < N_FRAGMENTS; ++i) scales[i] = block.scales[i][step / 2 % 2];
+            for (int i = 0; i < PART; ++i) scale[i] = scales.r[step / 2][part % PARTS * PART + i];
             if (next == 0) {  // the next stage must have arrived, and all warps have read the one before
                 copy_wait<STAGES - 2>();
                 __syncthreads();
+                indices = ahead;
+                block += BLOCKS;
+                source += BLOCKS * BLOCK_BYTES;
+                ahead.load(source, stride, block < last_block ? rows : 0);
+                scales.load(next_stage, warp_output, warp_block);
             }
-            const unsigned from = next == 0 ? next_stage : read;
-            if (next % 4 == 0) block.load(from, warp_output, warp_block + next / 4);
-            tokens[next & 1].load(from + warp_tokens + next / 4 * BM * ROW_BYTES, warp_token, next % 4, 0, 1);
-            values[next & 1].look_up(table, block, next % 4);
-            if (step == 0) {
-                w_copy.issue(write, more);
-                x_copy.issue(write + W_BYTES, more, 0, 1);
-                s_copy.issue(write + W_BYTES + X_BYTES, more);
+            if (next % PARTS == 0)
+                tokens[next_step & 1].load((next == 0 ? next_stage : read) + warp_tokens, warp_token, next_step, 0, 1);
+            values[next & 1].look_up(shared, indices, next_step, next % PARTS);
+            if (part == 0) {
+                x_copy.issue(write, more, 0, 1);
+                s_copy.issue(write + X_BYTES, more);
                 copy_commit();
-                w_copy.advance();
                 x_copy.advance();
                 s_copy.advance();
                 write = write == base + (STAGES - 1) * STAGE_BYTES ? base : write + STAGE_BYTES;
             }
-            unsigned weights[N_FRAGMENTS][4];
 #pragma unroll
-            for (int i = 0; i < N_FRAGMENTS; ++i) {
-                weights[i][0] = scaled<0>(values[step & 1].r[i][0], scales[i]);
-                weights[i][1] = scaled<1>(values[step & 1].r[i][1], scales[i]);
-                weights[i][2] = scaled<0>(values[step & 1].r[i][2], scales[i]);
-                weights[i][3] = scaled<1>(values[step & 1].r[i][3], scales[i]);
+            for (int i = 0; i < PART; ++i) {
+                const unsigned(&v)[4] = values[part & 1].r[i];
+                const unsigned weights[4] = {scaled<0>(v[0], scale[i]), scaled<1>(v[1], scale[i]), scaled<0>(v[2], scale[i]),
+                                             scaled<1>(v[3], scale[i])};
+                const int row = part % PARTS * PART + i;
+#pragma unroll
+                for (int j = 0; j < M_FRAGMENTS; ++j) mma(total[row][j], weights, tokens[step & 1].r[j], total[row][j]);
             }
-#pragma unroll
-            for (int i = 0; i < N_FRAGMENTS; ++i)
-#pragma unroll
-                for (int j = 0; j < M_FRAGMENTS; ++j)
-                    mma(total[i][j], weights[i], tokens[step & 1].r[j], total[i][j]);
         }
         read = next_stage;
     }

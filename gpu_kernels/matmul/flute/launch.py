@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpu_kernels.matmul.common import Arrays, Options, build_launch, check_sizes
-from gpu_kernels.matmul.tiling import BLOCK_K, Tile
+from gpu_kernels.matmul.tiling import BLOCK_K, WORD_BYTES, Tile
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError, unknown
 from sim.isa.launch import KernelLaunch
@@ -15,7 +15,9 @@ KERNEL = "flute_matmul"
 TARGETS = ("sm_90a",)
 MULTIPLE_N, MULTIPLE_K = 16, BLOCK_K  # one packing block
 HALF_BYTES = 2
+PRMT_ENTRY_BYTES = 256  # 32 copies of a pair and as much room unused: one PRMT makes the offset of an entry
 SCALE_K = 32  # columns to which a row of scales is staged
+OVERHEAD_STAGES = 3.0  # filling table and pipeline, adding up and storing
 INVERSE_BITS = 31  # the kernel computes column / group as column / 32 * inverse >> 31
 
 
@@ -32,6 +34,7 @@ def _tile(
     weights, activations = outputs * BLOCK_K * bits // 8, tokens * BLOCK_K * HALF_BYTES
     scales = outputs * HALF_BYTES * BLOCK_K // SCALE_K
     warps_m, warps_n, warps_k = warps
+    entry = PRMT_ENTRY_BYTES if copies == 32 else WORD_BYTES * copies
     return Tile(
         tokens,
         outputs,
@@ -39,12 +42,16 @@ def _tile(
         warps_n,
         stages,
         blocks,
-        blocks * (weights + activations + scales),
+        blocks * (activations + scales),
         ctas_per_sm,
         warps_k,
-        {"BITS": bits, "COPIES": copies},
+        {"BITS": bits, "COPIES": copies, "ENTRY_BYTES": entry},
         {"bits": bits},
         f"w{bits}" + (f"c{copies}" if copies < 32 else ""),
+        conflict_free=copies == 32,
+        table_bytes=4**bits * entry,
+        register_bytes=blocks * weights,
+        overhead_stages=OVERHEAD_STAGES,
     )
 
 
