@@ -17,7 +17,7 @@ from workloads.schemes.base import Array, Arrays, Options, Scheme, get_scheme
 from workloads.weight_files import read_weight
 
 SEED = 0  # of the codes that are simulated, and of those that counters were measured with
-SAMPLE_OUTPUTS = 256  # as many as the widest tile has: no executed CTA sees a row twice
+SAMPLE_OUTPUTS = 256  # as many as most tiles have; a CTA with more sees the first ones again
 
 
 @dataclass(frozen=True, eq=False)

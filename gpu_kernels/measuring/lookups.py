@@ -1,4 +1,4 @@
-"""What to measure of the kernels that look up in tables without tensor cores: bits, tables, tokens, shapes, codes."""
+"""What to measure of the kernels that look up in tables: bits, tables, copies, tokens, shapes, codes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ Weights = tuple[int, int]
 
 
 def lookup_cases() -> Iterator[Case]:
-    """Go through the timed cases of both schemes, and through some to count."""
+    """Go through the timed cases of all schemes, and through some to count."""
     yield from _private_tables()
     yield from _shared_tables()
     yield from _dequantizing()
+    yield from _pairs()
+    yield from _copies_of_pairs()
 
 
 def _private_tables() -> Iterator[Case]:
@@ -59,6 +61,33 @@ def _dequantizing() -> Iterator[Case]:
         yield _case("dequant_optq", f"4x256-{bits}bit", m, weights, bits=bits)
     for bits, weights, group in product((3, 4), (SQUARE, LARGER), (64, -1)):
         yield _case("dequant_optq", f"1x256-{bits}bit", 1, weights, bits=bits, group_size=group)
+
+
+def _pairs() -> Iterator[Case]:
+    """FLUTE's tables, copied so often that each lane has a bank to itself."""
+    for m, weights in product((1, 16, 32, 64), (SQUARE, (6144, 4096), LARGER, WIDE, DEEP)):
+        yield _case("flute", f"{max(8, m)}x128-w4", m, weights)
+    for m, weights in product((1, 16), LARGE):
+        yield _case("flute", f"{max(8, m)}x128-w4", m, weights, codes="random")
+    for m, weights in product((1, 16, 64), (SQUARE, LARGER, WIDE)):
+        yield _case("flute", f"{max(8, m)}x128-w3", m, weights)
+    for weights in LARGE:
+        yield _case("flute", "16x128-w3", 16, weights, codes="random")
+    for m, weights in product((16, 64), (SQUARE, LARGER, WIDE)):
+        yield _case("flute", f"{m}x128-w2", m, weights)
+    for group in (32, 64, 256):
+        yield _case("flute", "16x128-w4", 16, LARGER, group_size=group)
+    for table in ("uniform", "learned"):
+        yield _case("flute", "16x128-w4", 16, LARGER, table=table)
+
+
+def _copies_of_pairs() -> Iterator[Case]:
+    """Fewer copies, whose bank conflicts are a matter of the codes: peaked ones, and every code equally often."""
+    tiles = ("16x128-w4", "16x128-w4c8", "16x128-w4c1")
+    for tile, weights, codes in product(tiles, (SQUARE, LARGER), ("gaussian", "random")):
+        yield _case("flute", tile, 16, weights, table="uniform", codes=codes)
+    for tile in tiles[1:]:
+        yield _case("flute", tile, 16, WIDE)
 
 
 def _case(scheme: str, tile: str, m: int, weights: Weights, **options: OptionValue) -> Case:

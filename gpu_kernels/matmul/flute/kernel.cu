@@ -156,6 +156,7 @@ struct Scales {
 
 constexpr int PART = 2;  // fragments that are looked up together, while those before them are multiplied
 constexpr int PARTS = N_FRAGMENTS / PART;
+constexpr int UNROLL = BM < 64 ? 2 : 1;  // stages: of two, what is loaded ahead need not be moved; for many tokens registers lack
 
 // The A operands of a part of a k16 step, not yet scaled.
 struct Values {
@@ -243,7 +244,7 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
     values[0].look_up(shared, indices, 0, 0);
 
     unsigned read = base, write = base + (STAGES - 1) * STAGE_BYTES;
-#pragma unroll 2  // so that `ahead` and `indices` are the same registers
+#pragma unroll UNROLL
     for (int stage = 0; stage < place.count; ++stage) {
         const bool more = stage + STAGES - 1 < place.count;
         const unsigned next_stage = read == base + (STAGES - 1) * STAGE_BYTES ? base : read + STAGE_BYTES;
