@@ -67,11 +67,11 @@ def _pairs() -> Iterator[Case]:
     """FLUTE's tables, copied so often that each lane has a bank to itself."""
     for m, weights in product((1, 16, 32, 64), (SQUARE, (6144, 4096), LARGER, WIDE, DEEP)):
         yield _case("flute", f"{max(8, m)}x128-w4", m, weights)
-    for m, weights in product((1, 16), LARGE):
+    for m, weights in product((1, 16), (*LARGE, (8192, 28672))):
         yield _case("flute", f"{max(8, m)}x128-w4", m, weights, codes="random")
     for m, weights in product((1, 16, 64), (SQUARE, LARGER, WIDE)):
         yield _case("flute", f"{max(8, m)}x128-w3", m, weights)
-    for weights in LARGE:
+    for weights in (*LARGE, (8192, 28672)):
         yield _case("flute", "16x128-w3", 16, weights, codes="random")
     for m, weights in product((16, 64), (SQUARE, LARGER, WIDE)):
         yield _case("flute", f"{m}x128-w2", m, weights)
@@ -88,6 +88,8 @@ def _copies_of_pairs() -> Iterator[Case]:
         yield _case("flute", tile, 16, weights, table="uniform", codes=codes)
     for tile in tiles[1:]:
         yield _case("flute", tile, 16, WIDE)
+    for tile, codes in product((*tiles, "8x128-w3", "64x128-w2"), ("gaussian", "random")):
+        yield replace(_case("flute", tile, 5, SMALL, codes=codes), timed=False, counted=True)
 
 
 def _case(scheme: str, tile: str, m: int, weights: Weights, **options: OptionValue) -> Case:
