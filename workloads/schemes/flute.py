@@ -62,7 +62,7 @@ class Flute(Scheme):
     def weight_bytes(self, n: int, k: int, options: Options) -> int:
         """Count the bits of the indices, two bytes per scale and four per pair of table entries."""
         bits = int(options["bits"])
-        return n * k * bits // 8 + 2 * n * (k // _group(k, options)) + 4 * 4**bits
+        return n * k * bits // 8 + 2 * n * (k // _group(k, options)) + (4 << 2 * bits)
 
     def draw(self, generator: np.random.Generator, n: int, k: int, options: Options) -> Arrays:
         """Quantize normal weights, or draw the codes themselves."""
