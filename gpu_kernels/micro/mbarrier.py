@@ -123,7 +123,6 @@ def _point(kernel: str, warps: int, *more: Scalar) -> Point:
         params={"warps": warps},
         arguments=more,
         shared_bytes=SHARED_BYTES,
-        simulated=False,
     )
 
 

@@ -160,7 +160,7 @@ def _point(kernel: str, level: str, size: int, count: int, copies: int, *more: n
         arguments=(data, np.uint32(size), np.uint32(data.nbytes - 1), *more),
         shared_bytes=BARRIER_BYTES + copies * size,
         cold=level == "dram",
-        simulated=False,
+        simulated=level == "l2",
     )
 
 

@@ -192,7 +192,6 @@ def _points() -> Iterator[Point]:
                 arguments=(np.uint32(1),),
                 shared_bytes=SHARED_BYTES,
                 trips=(16, 48),
-                simulated=False,
             )
 
 

@@ -129,7 +129,6 @@ def _points() -> Iterator[Point]:
                     arguments=(DATA, np.uint32(pieces), np.uint32(1)),
                     shared_bytes=SHARED_BYTES,
                     trips=(16, 48),
-                    simulated=False,
                 )
 
 
