@@ -14,7 +14,7 @@ import numpy as np
 
 from gpu_kernels.micro.programs.store import load_program
 from sim.errors import unknown
-from sim.isa.launch import Buffer, BufferRef, CtaClass, KernelLaunch
+from sim.isa.launch import Buffer, BufferRef, CtaClass, KernelLaunch, TensorMap
 from sim.isa.opcodes import Op
 from sim.isa.program import Program
 
@@ -41,7 +41,7 @@ class Point:
     subcores: int = 4  # warps of the others leave at once
     ctas: int = 1
     params: Mapping[str, Parameter] = field(default_factory=dict)
-    arguments: tuple[Buffer | Scalar, ...] = ()
+    arguments: tuple[Buffer | TensorMap | Scalar, ...] = ()
     shared_bytes: int = 0
     trips: tuple[int, int] = (32, 96)
     cold: bool = False  # L2 is emptied before each run

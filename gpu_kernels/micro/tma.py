@@ -24,7 +24,8 @@ SIZES = (16, 128, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 LEAST_STEP = 4096  # so that no copy finds what one before brought to L2
 BATCHES = (1, 2, 4, 8, 16)
 BATCH_SIZES = (16, 128, 1024, 4096, 8192)
-NEAR_BYTES = MEGABYTE  # stays in L2
+NEAR_BYTES = 8 * MEGABYTE  # stays in L2; no point reads beyond its end
+TRIPS = 8, 24
 FAR_BYTES = 64 * MEGABYTE  # more than L2 holds; a copy's address moves on by its size
 BARRIER_BYTES = 1024
 RING_SIZES = (1024, 2048, 4096, 8192, 16384, 32768)
@@ -159,6 +160,7 @@ def _point(kernel: str, level: str, size: int, count: int, copies: int, *more: n
         params=params,
         arguments=(data, np.uint32(size), np.uint32(data.nbytes - 1), *more),
         shared_bytes=BARRIER_BYTES + copies * size,
+        trips=TRIPS,
         cold=level == "dram",
         simulated=level == "l2",
     )

@@ -23,7 +23,9 @@ PRMT, SEL, IMNMX, ISETP, IABS, SGXT, BREV, POPC = (
     int(op) for op in (Op.PRMT, Op.SEL, Op.IMNMX, Op.ISETP, Op.IABS, Op.SGXT, Op.BREV, Op.POPC)
 )
 FLO, P2R, R2P, VOTE, SHFL, R2UR = (int(op) for op in (Op.FLO, Op.P2R, Op.R2P, Op.VOTE, Op.SHFL, Op.R2UR))
-VIADDMNMX, IDP, BMSK, REDUX = (int(op) for op in (Op.VIADDMNMX, Op.IDP, Op.BMSK, Op.REDUX))
+VIADDMNMX, IDP, BMSK, REDUX, IADD64 = (
+    int(op) for op in (Op.VIADDMNMX, Op.IDP, Op.BMSK, Op.REDUX, Op.IADD64)
+)
 
 
 @inner
@@ -107,6 +109,20 @@ def add3(s, m, active, regs, uni, const, preds, upreds, x, y, z, p, q):
     ln.write(s[0], x, active, regs, uni)
     ln.write_predicate(s[1], p, active, preds, upreds)
     ln.write_predicate(s[2], q, active, preds, upreds)
+
+
+@inner
+def add_pairs(s, active, regs, uni, const, x, y, w0):
+    """UIADD3.64: add three 64-bit words; the sum so far is kept in two halves."""
+    for lane in range(LANES):
+        x[lane] = y[lane] = np.uint32(0)
+    for index in range(1, 4):
+        ln.wide(w0, s[index], regs, uni, const)
+        for lane in range(LANES):
+            w0[lane] += np.uint64(x[lane]) | (np.uint64(y[lane]) << np.uint64(32))
+            x[lane] = np.uint32(w0[lane] & _M32)
+            y[lane] = np.uint32(w0[lane] >> np.uint64(32))
+    ln.write_wide(s[0], w0, active, regs, uni)
 
 
 @inner
@@ -488,6 +504,8 @@ def integer_operation(
         for lane in range(LANES):
             x[lane] += y[lane]
         ln.write(s[0], x, active, regs, uni)
+    elif op == IADD64:
+        add_pairs(s, active, regs, uni, const, x, y, w0)
     elif op == ISETP:
         set_predicate(s, m, active, regs, uni, const, preds, upreds, x, y, p, q, event, difference)
     elif op == MOV:

@@ -71,6 +71,13 @@ def add3(step: Step) -> None:
     step.write_truth(2, carry >= 2)
 
 
+@meaning(Op.IADD64)
+def add_pairs(step: Step) -> None:
+    """Add three 64-bit words."""
+    total = sum((numbers(step.pair(index)) for index in (1, 2, 3)), np.zeros(LANES, object))
+    step.write_pair(0, np.array([int(value) % (1 << 64) for value in total], np.uint64))
+
+
 @meaning(Op.IMAD)
 def multiply_add(step: Step) -> None:
     """Multiply two words and add a third, or a pair for .WIDE and .HI."""

@@ -69,6 +69,7 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
     ("UMOV", Op.MOV, Unit.UNIFORM, "d,s"),
     ("IADD3[.X]", Op.IADD3, Unit.ALU, "d,D?,D?,s,s,s,p?,p?"),
     ("UIADD3[.X]", Op.IADD3, Unit.UNIFORM, "d,D?,D?,s,s,s,p?,p?"),
+    ("UIADD3.64", Op.IADD64, Unit.UNIFORM, "d,s,s,s"),
     ("VIADD", Op.IADD, Unit.ALU, "d,s,s"),
     ("IMAD[.U32]", Op.IMAD, Unit.IMAD, "d,s,s,s"),
     ("IMAD.{IADD,MOV.U32,SHL.U32,SHL,MOV}", Op.IMAD, Unit.IMAD, "d,s,s,s"),

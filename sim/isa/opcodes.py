@@ -37,6 +37,7 @@ class Op(IntEnum):
     S2R = 21
     R2UR = 22
     LDC = 23
+    IADD64 = 29
     FADD = 30
     FMUL = 31
     FFMA = 32

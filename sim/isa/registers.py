@@ -111,6 +111,8 @@ def _result_width(operation: Op, modifiers: int, kind: Kind) -> int:
         return _wgmma_accumulators(modifiers)
     if operation == Op.IMAD:
         return 2 if modifiers & o.WIDE_RESULT else 1
+    if operation == Op.IADD64:
+        return 2
     if operation in (Op.LDC, Op.S2R):
         return 2 if modifiers & o.DOUBLE else 1
     return _access_width(modifiers) if operation in (Op.LDS, Op.LDG, Op.LDL, Op.LDSM) else 1
@@ -149,7 +151,7 @@ def _source_width(operation: Op, modifiers: int, index: int, kind: Kind, flags: 
         return _bulk_width(operation, modifiers, index)
     if operation == Op.MBARRIER_INIT and index == 4:
         return 2
-    if flags & o.WIDE or operation == Op.RET:
+    if flags & o.WIDE or operation in (Op.RET, Op.IADD64):
         return 2
     steps = 1 + (modifiers >> 1 & 1)
     if operation in (Op.HMMA, Op.IMMA):

@@ -26,6 +26,7 @@ ON_PORTS = (Unit.ALU, Unit.FMA, Unit.IMAD, Unit.HALF)  # whose operands pass the
 LONG_UNITS = (*LOADS, *STORES, Unit.ATOMIC, Unit.COPY_COMMIT, Unit.BULK_COMMIT, Unit.MBARRIER_WAIT)
 BULK = (Unit.BULK_LOAD, Unit.BULK_STORE)
 NO_REGISTER = 255  # RZ
+LEAST_LEFT = 0.25  # of the shared-memory pipe, to others beside a wgmma whose operands would fill it: assumed
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,9 +199,10 @@ def _wgmma_columns(out: I32, program: Program, gpu: GpuSpec, ops: list[TensorOp]
         assert shape is not None
         out[pc, y.S_INTERVAL] = ticks(op.interval_cycles)
         out[pc, y.S_LATENCY] = math.ceil(op.latency_cycles)
-        out[pc, y.S_OPERANDS] = ticks((shape.a_bytes + shape.b_bytes) / wavefront)
-        read = gpu.sm.tensor.wgmma_register_interval_cycles if shape.a_in_registers else 0
-        out[pc, y.S_REGISTER_A] = math.ceil(read)
+        wavefronts_read = (shape.a_bytes + shape.b_bytes) / wavefront
+        out[pc, y.S_OPERANDS] = ticks(wavefronts_read)
+        left = max(LEAST_LEFT, 1 - wavefronts_read / max(wavefronts_read, op.interval_cycles))
+        out[pc, y.S_CROWDING] = round(100 / left)
 
 
 def _accumulators(text: str) -> tuple[int, int]:

@@ -56,8 +56,8 @@ EVENT_BITS, COUNTER_BITS, WAVE_BITS, WARP_BITS, ROW_BITS = 3, 3, 10, 16, 22
 
 # warp state
 (W_ROW, W_UNTIL, W_SINCE, W_WHY, W_HELD, W_OUT, W_COPIES, W_COPIED, W_HEAD, W_GROUPS, W_ARRIVAL, W_REQUESTS,
- W_RESUME, W_LOOP, W_LEFT, W_BORN, W_ISSUED, W_LAUNCHED, W_QUEUED, W_OPEN, W_HOLD, W_AWAITED, W_STORED,
- W_FIELDS) = range(24)  # fmt: skip
+ W_RESUME, W_LOOP, W_LEFT, W_BORN, W_ISSUED, W_LAUNCHED, W_QUEUED, W_OPEN, W_AWAITED, W_STORED,
+ W_FIELDS) = range(23)  # fmt: skip
 # sub-core state
 B_NEXT, B_LAST, B_ADDRESS, B_RETURN, B_HEAD, B_TAKEN, B_COUNT, B_WARPS, B_GEMM, B_FIELDS = range(10)
 # SM state; M_GEMM_*: wgmmas launched and not begun, and the one at work (its row, -1 = none)
@@ -302,7 +302,7 @@ def _group_end(warps: int, w: int) -> int:
 
 
 @rare
-def _launch(c: Columns, st: State, warps: int, core: int, w: int, row: int, m: Machine, t: int) -> None:
+def _launch(m: Machine, st: State, warps: int, core: int, w: int, row: int, t: int) -> None:
     """Note that a warp has issued a wgmma; with the last of its warpgroup, hand it to the tensor cores."""
     first = _group_begin(warps, w)
     least = FAR
@@ -322,10 +322,6 @@ def _launch(c: Columns, st: State, warps: int, core: int, w: int, row: int, m: M
         st.gemm_time[sm, entry] = t
         st.sm[sm, M_GEMM_COUNT] = count + 1
         st.sm[sm, M_GEMM_NEXT] = min(st.sm[sm, M_GEMM_NEXT], t + 1)
-    if c.static[c.rows[row, y.R_PC], y.S_REGISTER_A] > 0:  # its warps' registers are read when it begins
-        st.warp[w, W_HOLD] = 1
-        st.warp[w, W_RESUME] = st.warp[w, W_UNTIL]
-        _sleep(st, w, y.MATH, FAR)
 
 
 @rare
@@ -395,14 +391,9 @@ def _begin(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, beg
         if who >> WARP_BITS != st.warp[first, W_BORN]:
             continue
         st.warp[v, W_QUEUED] -= 1
-        if st.warp[v, W_WHY] != y.MATH or st.warp[v, W_UNTIL] != FAR:
-            continue
-        if st.warp[v, W_HOLD] and st.warp[v, W_QUEUED] > 0:
-            continue  # it is an earlier one that begins
-        until = max(t, st.warp[v, W_RESUME], t + c.static[pc, y.S_REGISTER_A]) if st.warp[v, W_HOLD] else t
-        st.warp[v, W_HOLD] = 0
-        st.warp[v, W_UNTIL] = until
-        st.core[core, B_NEXT] = min(st.core[core, B_NEXT], until)
+        if st.warp[v, W_WHY] == y.MATH and st.warp[v, W_UNTIL] == FAR:
+            st.warp[v, W_UNTIL] = t
+            st.core[core, B_NEXT] = min(st.core[core, B_NEXT], t)
 
 
 # ---------------------------------------------------------------- bulk copies
@@ -535,8 +526,11 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
         if unit == SHUFFLE:
             waves = 1
         served = m.shuffle_ticks if unit == SHUFFLE else waves * TICKS
-        st.sm[sm, M_DATA] = data + served
         st.sm[sm, M_SERVED] += served
+        work = st.sm[sm, M_GEMM_ROW]
+        if work >= 0:  # a wgmma reads its operands
+            served = served * c.static[c.rows[work, y.R_PC], y.S_CROWDING] // 100
+        st.sm[sm, M_DATA] = data + served
         done = t
         if unit != SHARED_STORE:
             first = data + m.load_ticks - m.window_cycles * TICKS - m.wavefront_ticks
@@ -751,7 +745,7 @@ def _issue(m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, w
     if unit == BARRIER:
         _arrive(m, d, c, st, warps, w, pc, t)
     elif unit == WGMMA:
-        _launch(c, st, warps, core, w, row, m, t)
+        _launch(m, st, warps, core, w, row, t)
     if last:
         _finish(m, d, c, st, warps, core, w, t)
 

@@ -29,7 +29,7 @@ FAR = 1 << 40  # later than any cycle
     S_SLOT_B,
     S_SLOT_C,
     S_OPERANDS,  # wgmma: ticks of the shared-memory pipe that its operands take
-    S_REGISTER_A,  # wgmma: cycles that its warps wait for their part of A to be read, 0 = A is in shared memory
+    S_CROWDING,  # wgmma: percent of their own time that other accesses take of that pipe meanwhile
     STATIC_COLUMNS,
 ) = range(18)
 

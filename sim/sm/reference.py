@@ -51,7 +51,6 @@ class Warp:
     multiplied: int = 0  # wgmmas issued
     queued: int = 0  # of them, not begun
     pending: int = 0  # commit groups of them that are not done
-    held: bool = False  # until the one issued last has begun: it reads this warp's registers
     stored: int = 0  # cycle at which its bulk stores are done
     done: bool = False
 
@@ -277,7 +276,6 @@ class Twin:
         if min(each.multiplied for each in warps) > launched.get(group, 0):
             launched[group] = launched.get(group, 0) + 1
             warp.cta.sm.launched.append(Multiply(warps, self.static(row), t))
-        warp.held = self.static(row)[y.S_REGISTER_A] > 0
 
     def multiply(self, sm: Sm, t: int) -> None:
         """Let the tensor cores finish the wgmma they work on, and begin the next."""
@@ -294,22 +292,19 @@ class Twin:
         free = max(core.pipes.get(Unit.TENSOR, 0) for core in cores)
         first.begin = max(sm.multiplied, first.time * TICKS, free)
         if first.begin < next_cycle:
-            self.begin_multiply(sm, sm.launched.popleft(), t)
+            self.begin_multiply(sm, sm.launched.popleft())
 
     def due(self, sm: Sm, work: Multiply) -> int:
         """Tick at which a wgmma is done with the pipes: its columns, or its operands behind other accesses."""
         operands = work.static[y.S_OPERANDS] + sm.served - work.mark
         return work.begin + max(work.static[y.S_INTERVAL], operands)
 
-    def begin_multiply(self, sm: Sm, work: Multiply, t: int) -> None:
+    def begin_multiply(self, sm: Sm, work: Multiply) -> None:
         """Begin a wgmma; its warps may issue the next."""
         sm.at_work, work.mark = work, sm.served
         for warp in work.warps:
             warp.core.pipes[Unit.TENSOR] = warp.core.multiplying = work.begin + work.alone()
             warp.queued -= 1
-            if warp.held and warp.queued == 0:
-                warp.held, warp.why = False, y.MATH
-                warp.ready = max(t, warp.ready, t + work.static[y.S_REGISTER_A])
 
     def end_multiply(self, sm: Sm, work: Multiply, due: int, t: int) -> None:
         """Free the tensor cores; with the latency over, a commit group that it closes is done."""
@@ -392,8 +387,10 @@ class Twin:
         waves = 1 if unit == Unit.SHUFFLE else max(1, int(self.c.rows[entry.row, y.R_WAVEFRONTS]))
         begin = max(sm.data, t * TICKS)
         served = m.shuffle_ticks if unit == Unit.SHUFFLE else waves * TICKS
-        sm.data = begin + served
         sm.served += served
+        if sm.at_work is not None:
+            served = served * sm.at_work.static[y.S_CROWDING] // 100
+        sm.data = begin + served
         done = t
         if unit != Unit.SHARED_STORE:
             first = begin + m.load_ticks - m.window_cycles * TICKS - m.wavefront_ticks
@@ -478,8 +475,6 @@ class Twin:
         """Return why a warp cannot issue now, None if it can."""
         if warp.barrier >= 0:
             return y.BARRIER_STALL
-        if warp.held:
-            return y.MATH
         if warp.ready > t:
             return warp.why
         static, unit = self.static(warp.row), self.unit(warp.row)
