@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gpu_kernels.micro.benchmark import Benchmark, Point, Scalar
+from gpu_kernels.micro.benchmark import Benchmark, Feed, Point, Scalar, Table
 
 UNROLL = 16  # even: phases of a barrier alternate
 SHARED_BYTES = 1024
@@ -126,9 +126,15 @@ def _point(kernel: str, warps: int, *more: Scalar) -> Point:
     )
 
 
+def arrival_interval(table: Table) -> float:
+    """Return the cycles per arrival when eight warps arrive, each at its own mbarrier."""
+    return table.value("arrive", warps=8) / 8
+
+
 BENCHMARK = Benchmark(
     name="mbarrier",
     about="mbarrier: SM cycles of an arrival, of a wait for a phase that is over, and of a hand-over",
     source=SOURCE,
     points=tuple(_points()),
+    feeds=(Feed("sm.control.mbarrier_arrival_interval_cycles", arrival_interval),),
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from gpu_kernels.micro.bandwidth import BENCHMARK as BANDWIDTH
 from gpu_kernels.micro.bandwidth import GB, MEGABYTE, SMS, scramble
-from gpu_kernels.micro.benchmark import Benchmark, Parameter, Point, Row, launch
+from gpu_kernels.micro.benchmark import Benchmark, Feed, Parameter, Point, Row, Table, launch
 from sim.isa.launch import Buffer
 
 if TYPE_CHECKING:
@@ -202,10 +202,25 @@ def _ring(
     yield Row(benchmark.name, f"ring_bytes {tail}", params, per_cycle, "bytes/cycle/SM", 0.0, 1)
 
 
+def bytes_per_cycle(table: Table) -> float:
+    """Return the best rate at which one SM's engine copies from L2."""
+    return max(row.value for row in table.values("ring_bytes") if row.params["ctas"] == 1)
+
+
+def issue_interval(table: Table) -> float:
+    """Return the cycles that a further small copy takes."""
+    many, few = (table.value(f"batch_{copies}", level="l2", bytes=16) for copies in (16, 8))
+    return (many - few) / (16 - 8)
+
+
 BENCHMARK = Benchmark(
     name="tma",
     about="bulk copies: SM cycles of one awaited copy and of further ones; GB/s against bytes in flight",
     source=SOURCE,
     points=tuple(_points()),
+    feeds=(
+        Feed("sm.bulk_copy.bytes_per_cycle", bytes_per_cycle),
+        Feed("sm.bulk_copy.issue_interval_cycles", issue_interval),
+    ),
     measure=_measure,
 )

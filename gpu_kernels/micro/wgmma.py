@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from gpu_kernels.micro.benchmark import Benchmark, Point
+from gpu_kernels.micro.benchmark import Benchmark, Feed, Point, Table
 
 WARPS_PER_GROUP = 4
 OPERATIONS = 16  # of a trip: a multiple of every batch
 COLUMNS = (8, 16, 32, 64, 128, 192, 256)
+SIMULATED = (8, 64, 256)  # a choice: the simulator's time for the others tells nothing new
 WIDEST_OF_FOUR = 192  # beyond, two warpgroups fill the register file
 A_BYTES = 64 * 128  # of a warpgroup
 B_BYTES = 256 * 128  # shared by all
@@ -192,7 +194,21 @@ def _points() -> Iterator[Point]:
                 arguments=(np.uint32(1),),
                 shared_bytes=SHARED_BYTES,
                 trips=(16, 48),
+                simulated=case.columns in SIMULATED or case.mode == "drain",
             )
+
+
+def column_interval(kind: Kind, table: Table) -> float:
+    """Return the cycles per column of N, where the tensor core is the limit."""
+    wide, narrow = (
+        table.value(f"{kind.prefix}_n{columns}_ss_stream4", warpgroups=2) for columns in (256, 128)
+    )
+    return (wide - narrow) / (256 - 128)
+
+
+def register_interval(table: Table) -> float:
+    """Return the least cycles of an operation with A in registers."""
+    return table.value("f16_n8_rs_stream4", warpgroups=4)
 
 
 BENCHMARK = Benchmark(
@@ -201,4 +217,11 @@ BENCHMARK = Benchmark(
     source=PRELUDE
     + "".join(_kernel(case.kind, case.columns, case.source, case.mode, case.batch) for case in CASES),
     points=tuple(_points()),
+    feeds=(
+        *(
+            Feed(f"sm.tensor.wgmma.{kind.key}.column_interval_cycles", partial(column_interval, kind))
+            for kind in KINDS
+        ),
+        Feed("sm.tensor.wgmma_register_interval_cycles", register_interval),
+    ),
 )

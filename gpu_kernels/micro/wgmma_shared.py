@@ -129,6 +129,7 @@ def _points() -> Iterator[Point]:
                     arguments=(DATA, np.uint32(pieces), np.uint32(1)),
                     shared_bytes=SHARED_BYTES,
                     trips=(16, 48),
+                    simulated=(columns, source) in SHAPES[:2],
                 )
 
 
