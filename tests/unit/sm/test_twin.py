@@ -167,13 +167,13 @@ MACHINES = [
 ]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(ctas(), drives(), st.integers(0, len(MACHINES) - 1))
 def test_engine_and_twin_agree(warps, drive, machine) -> None:  # type: ignore[no-untyped-def]
     compare(synthesize(warps, mbarriers=(1, 2)), drive, machine)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rings(), drives(), st.integers(0, len(MACHINES) - 1))
 def test_engine_and_twin_agree_on_copies_that_feed_wgmma(ring, drive, machine) -> None:  # type: ignore[no-untyped-def]
     warps, mbarriers = ring
