@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from sim.arch.checks import mma_ops
 from sim.arch.spec import GpuSpec
-from sim.chip.run import ChipRun, TracedClass, input_type, mma_counts, warp_ops
+from sim.chip.operations import input_type, mma_counts, warp_ops
+from sim.chip.run import ChipRun, TracedClass
 from sim.exec.execute import execute_grid
 from sim.isa.launch import KernelLaunch
 from sim.isa.trace import WarpTrace

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sim.arch.checks import mma_ops
 from sim.arch.spec import GpuSpec
 from sim.chip.device import STREAMING, CtaWork, DeviceRun, run_device
 from sim.chip.memory_system import MemorySystem
 from sim.chip.occupancy import Occupancy, occupancy
+from sim.chip.operations import input_type, mma_counts, warp_ops
 from sim.chip.traffic import CtaTraffic, DramTraffic, cta_traffic, dram_traffic
 from sim.chip.waits import awaited_share
 from sim.exec.execute import execute
@@ -25,8 +25,6 @@ from sim.exec.probe import first_touches
 from sim.extensions import require_no_marks
 from sim.isa.launch import CtaClass, KernelLaunch
 from sim.isa.trace import WarpTrace
-from sim.isa.wgmma import parse_wgmma
-from sim.sm.layout import WARPGROUP
 from sim.sm.model import CtaTimer, Point
 from sim.sm.plan import MOST_ITERATIONS
 
@@ -300,26 +298,6 @@ def tensor_duty(classes: tuple[TracedClass, ...], gpu: GpuSpec, cycles: float) -
         if input_type(name) in gpu.sm.tensor.peak_ops_per_cycle
     )
     return min(1.0, full_rate_cycles / gpu.sm.count / cycles) if cycles else 0.0
-
-
-def mma_counts(trace: WarpTrace) -> dict[str, int]:
-    """Count the tensor instructions of one CTA by shape and types."""
-    which = trace.program.mma[trace.pc]
-    ran = (which >= 0) & (trace.lanes > 0)
-    totals = np.bincount(which[ran], trace.repeats()[ran], len(trace.program.mma_names))
-    return {name: int(total) for name, total in zip(trace.program.mma_names, totals, strict=True)}
-
-
-def input_type(name: str) -> str:
-    """Return the type of an mma's inputs: the last part of its name, but for a wgmma's operand source."""
-    shape = parse_wgmma(name)
-    return shape.input if shape else name.rsplit(".", 1)[-1]
-
-
-def warp_ops(name: str) -> int:
-    """Return the multiplies and adds of one warp instruction; of a wgmma as one of its four warps' share."""
-    shape = parse_wgmma(name)
-    return 2 * shape.macs // WARPGROUP if shape else mma_ops(name)
 
 
 def sustained_clock(gpu: GpuSpec, duty: float) -> float:

@@ -23,9 +23,7 @@ PRMT, SEL, IMNMX, ISETP, IABS, SGXT, BREV, POPC = (
     int(op) for op in (Op.PRMT, Op.SEL, Op.IMNMX, Op.ISETP, Op.IABS, Op.SGXT, Op.BREV, Op.POPC)
 )
 FLO, P2R, R2P, VOTE, SHFL, R2UR = (int(op) for op in (Op.FLO, Op.P2R, Op.R2P, Op.VOTE, Op.SHFL, Op.R2UR))
-VIADDMNMX, IDP, BMSK, REDUX, IADD64 = (
-    int(op) for op in (Op.VIADDMNMX, Op.IDP, Op.BMSK, Op.REDUX, Op.IADD64)
-)
+VIADDMNMX, IDP, BMSK, REDUX, IADD64 = (int(op) for op in (Op.VIADDMNMX, Op.IDP, Op.BMSK, Op.REDUX, Op.IADD64))
 
 
 @inner
