@@ -50,7 +50,7 @@ class Kernel:
         self.preferred_shared_memory_carveout = 0
 
     def __call__(self, grid: Any, block: Any, args: Any, shared_mem: int = 0) -> None:
-        assert all(isinstance(each, np.generic) for each in args)
+        assert all(isinstance(each, np.generic | np.ndarray) for each in args)
         assert shared_mem <= self.max_dynamic_shared_size_bytes
         if len(args) < 4:  # the clock stamps
             return
