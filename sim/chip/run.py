@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_left
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.arch.spec import GpuSpec
+from sim.chip.cache import Cache
 from sim.chip.device import STREAMING, CtaWork, DeviceRun, run_device
 from sim.chip.memory_system import MemorySystem
 from sim.chip.occupancy import Occupancy, occupancy
@@ -31,28 +30,6 @@ from sim.sm.plan import MOST_ITERATIONS
 F64 = npt.NDArray[np.float64]
 TRACES_KEPT = 256
 TIMINGS_KEPT = 4096
-ROWS_KEPT = 1 << 21  # executed instructions in all that a cache keeps; one takes about 100 bytes
-T = TypeVar("T")
-
-
-class Cache:
-    """The most recently used results of a pure function, by key: so many, and of so much weight together."""
-
-    def __init__(self, size: int, weight: Callable[[Any], int] = lambda result: 0) -> None:
-        self._size, self._weight = size, weight
-        self._kept: OrderedDict[Hashable, object] = OrderedDict()
-        self._weights = 0
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the result for ``key``, making it if it is not kept."""
-        if key not in self._kept:
-            self._kept[key] = made = make()
-            self._weights += self._weight(made)
-            while len(self._kept) > self._size or (self._weights > ROWS_KEPT and len(self._kept) > 1):
-                _, oldest = self._kept.popitem(last=False)
-                self._weights -= self._weight(oldest)
-        self._kept.move_to_end(key)
-        return self._kept[key]  # type: ignore[return-value]
 
 
 _TRACES = Cache(TRACES_KEPT, lambda classes: sum(len(each.trace.pc) for each in classes))

@@ -53,7 +53,11 @@ def _safetensors(path: Path, tensors: dict[str, tuple[str, np.ndarray]]) -> Path
     header, data = {}, b""
     for name, (kind, values) in tensors.items():
         raw = values.tobytes()
-        header[name] = {"dtype": kind, "shape": values.shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        header[name] = {
+            "dtype": kind,
+            "shape": values.shape,
+            "data_offsets": [len(data), len(data) + len(raw)],
+        }
         data += raw
     text = json.dumps({"__metadata__": {}, **header}).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
