@@ -14,6 +14,7 @@ from sim.errors import ConfigError
 from sim.exec.execute import execute
 from sim.exec.reference import execute_reference
 from sim.extensions import extended, get_extension, require_no_marks, with_extensions
+from sim.extensions._interface import marked_instructions
 from sim.extensions.tender_accumulator import EXTENSION, TenderAccumulator
 from sim.isa.launch import KernelLaunch
 from sim.isa.opcodes import Op
@@ -54,6 +55,15 @@ def test_each_mark_changes_one_mma_and_no_mark_is_left() -> None:
     assert {after.mma_names[index] for index in after.mma[changed]} == {"m16n8k32.tender_accumulator.s32.s8"}
     assert after.identity != before.identity
     require_no_marks(after)
+
+
+@pytest.mark.parametrize("scheme", ["tender_w8a8", "tender_w4a4"])
+def test_the_compiler_kept_each_mark_before_its_own_mma(scheme: str) -> None:
+    """They are one statement; the assembler once put another mma between them."""
+    for tile in catalog.tiles(scheme):
+        program = load_program(scheme, tile, "sm_90a")
+        for mark, pc in marked_instructions(program, EXTENSION.mark).items():
+            assert program.source_line[mark] == program.source_line[pc], tile
 
 
 @pytest.mark.jit
