@@ -103,7 +103,8 @@ def select(request: Request) -> Selection:
     codes = None
     if request.weights is not None:
         codes = _own_codes(request.weights, scheme, n, k, options)
-        described = replace(described, options={**options, "weights": codes.identity})
+        drawn = {name: value for name, value in options.items() if name != "codes"}  # they were not
+        described = replace(described, options={**drawn, "weights": codes.identity})
     found = described_launches(scheme, m, n, k, options, gpu, request.tile, codes)
     return Selection(described, found, gpu, request.extensions)
 
