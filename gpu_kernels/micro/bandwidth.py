@@ -264,8 +264,8 @@ def best_dram(table: Table) -> float:
 
 
 def l2_bytes_per_cycle(table: Table) -> float:
-    """Return the best rate of all SMs together."""
-    return max(row.value for row in table.values("stream_bytes") if row.params["level"] == "l2")
+    """Return the rate of all SMs together with as much on its way as a matmul's pipelines have."""
+    return table.value("stream_bytes", level="l2", kb=DEEP * STAGE_BYTES // 1024, ctas=SMS)
 
 
 def port_bytes_per_cycle(table: Table) -> float:
