@@ -17,6 +17,7 @@ from sim.jit import entry, inner
 GLOBAL_BASE_HIGH = 0x7000
 SHARED_MASK = 0xFFFFFF
 LINE_SHIFT, SECTOR_SHIFT = 7, 5
+QUARTER = 8  # lanes of a warp that one pass of 16-byte accesses serves
 STACK_TOP = 0xFFFDC0  # initial stack pointer: local memory grows down from here
 LOCAL_BYTES = 16384  # of the stack that a thread has here
 SETS_LOG2, WAYS = 11, 4
@@ -73,6 +74,19 @@ def count_distinct(address, active, size, shift, scratch):
             if not known:
                 scratch[count] = block
                 count += 1
+    return count
+
+
+@inner
+def count_by_quarters(address, active):
+    """Count the sectors of a 16-byte load or copy: lanes are joined within each quarter of a warp, not beyond it."""
+    count = 0
+    for lane in range(LANES):
+        known = not active[lane]
+        for other in range(lane - lane % QUARTER, lane):
+            if active[other] and address[other] >> SECTOR_SHIFT == address[lane] >> SECTOR_SHIFT:
+                known = True
+        count += not known
     return count
 
 

@@ -230,7 +230,7 @@ def memory_operation(
             return _report(fault, mem.MISALIGNED, lane, address[lane])
     tags_row[LINES] = mem.count_distinct(address, p, size, mem.LINE_SHIFT, recorder.blocks)
     sectors = mem.count_distinct(address, p, size, mem.SECTOR_SHIFT, recorder.blocks)
-    tags_row[SECTORS] = sectors
+    tags_row[SECTORS] = mem.count_by_quarters(address, p) if size == 16 and op != STG else sectors
     tags_row[MISSES] = sectors
     for lane in range(LANES):
         if p[lane]:

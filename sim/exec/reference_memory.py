@@ -90,7 +90,9 @@ def shared_bytes(step: Step, at: int, size: int, lanes: Array, kind: int, seen: 
     return np.where(lanes, address, 0)[:, None] + np.arange(size)
 
 
-def global_bytes(step: Step, at: int, size: int, lanes: Array, seen: Seen, cached: bool) -> Array:
+def global_bytes(
+    step: Step, at: int, size: int, lanes: Array, seen: Seen, cached: bool, stored: bool = False
+) -> Array:
     """Return byte indices [32, size] into the flat image of global memory, checked, and note lines and sectors."""
     memory = step.warp.memory
     address = addresses(step, at)
@@ -104,13 +106,21 @@ def global_bytes(step: Step, at: int, size: int, lanes: Array, seen: Seen, cache
         touched = address[lanes][:, None] + np.arange(size)
         sectors = {int(sector) for sector in (touched // 32).ravel()}
         seen.access.lines = len(np.unique(touched // 128))
-        seen.access.sectors = len(sectors)
+        seen.access.sectors = len(sectors) if stored else _requested(address, lanes, size, len(sectors))
         seen.access.misses = len(sectors - seen.sectors) if cached else len(sectors)
         seen.access.buffer = int(buffer[np.argmax(lanes)])
         if cached:
             seen.sectors |= sectors
     inside = memory.starts[safe] + offset % memory.windows[safe]
     return np.where(lanes, inside, 0)[:, None] + np.arange(size)
+
+
+def _requested(address: Array, lanes: Array, size: int, distinct: int) -> int:
+    """Return the sectors that a load asks for: 16-byte ones are made by quarters of the warp, each on its own."""
+    if size != 16:
+        return distinct
+    quarters = (np.flatnonzero(lanes[first : first + 8]) + first for first in range(0, 32, 8))
+    return sum(len(np.unique(address[quarter] // 32)) for quarter in quarters)
 
 
 def _check(address: Array, lanes: Array, size: int, end: int, space: str) -> None:
@@ -194,7 +204,7 @@ def _ldg(step: Step, seen: Seen) -> None:
 
 
 def _stg(step: Step, seen: Seen) -> None:
-    index = global_bytes(step, 0, size_of(step), step.active, seen, cached=False)
+    index = global_bytes(step, 0, size_of(step), step.active, seen, cached=False, stored=True)
     scatter(step.warp.memory.flat, index, stored(step, 3, size_of(step)), step.active)
 
 
