@@ -89,6 +89,7 @@ def _result(workload: Workload, run: ChipRun, gpu: GpuSpec, extensions: tuple[st
         config_hash=config_hash(gpu),
         version=package_version(),
         tile=run.launch.label,
+        spread_us=run.spread_us,
         shared_accesses=accounting.shared_accesses(run, gpu, run.launch.source_lines),
         roofs=accounting.roofs(gpu, run.clock_mhz, workload.input_type),
     )

@@ -118,6 +118,8 @@ class LoadStoreUnit(Strict):
     address_interval_cycles: WholeInterval  # per instruction and sub-core
     intake_interval_cycles: WholeInterval  # per instruction, all sub-cores
     global_line_cycles: ExtraCycles  # LDG/STG/RED: per 128-byte line of an instruction
+    store_sector_cycles: ExtraCycles  # STG: least pipe time per sector that is written
+    store_extra_latency_cycles: ExtraCycles  # STG: of the answer that a fence waits for, over a load's
     copy_instruction_cycles: (
         ExtraCycles  # LDGSTS: least pipe time at issue; each line takes global_line_cycles
     )
@@ -186,10 +188,10 @@ class L2Cache(Strict):
     near_latency_cycles: Latency
     far_latency_cycles: Latency
     far_fraction: Fraction
-    bandwidth_bytes_per_cycle: BytesPerCycle  # all SMs together
+    bandwidth_bytes_per_cycle: BytesPerCycle  # all SMs together, reads
+    write_share: Annotated[float, Field(gt=0, le=1)]  # of that, what they write when all write
     sm_port_bytes_per_cycle: BytesPerCycle  # one SM
     clock_share: Fraction  # of the time to it and to DRAM, latency and rate: what follows the SM clock
-    atomic_interval_ns: Nanoseconds  # operations on one address
 
 
 class LoadedLatency(Strict):
@@ -207,6 +209,8 @@ class Dram(Strict):
     capacity_bytes: DeviceBytes
     # What DRAM adds to an L2 miss; from utilization 0 to 1, rising.
     loaded_latency: tuple[LoadedLatency, ...] = Field(min_length=2, max_length=64)
+    # Of the time that a byte takes, what one takes beside it that is found in L2: read again, or never evicted.
+    hit_cost: Fraction
     # The slowest line of a stage over the mean line, at equal load: a CTA waits for whole stages.
     stage_latency_factor: Annotated[float, Field(ge=1, le=16)]
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sim.arch.checks import mma_ops
 from sim.arch.spec import GpuSpec
+from sim.chip.memory_system import MemorySystem
 from sim.chip.operations import input_type, mma_counts, warp_ops
 from sim.chip.run import ChipRun, TracedClass
 from sim.exec.execute import execute_grid
@@ -106,13 +107,13 @@ def counted_shared_wavefronts(launch: KernelLaunch, gpu: GpuSpec) -> dict[str, f
 def usage(run: ChipRun, gpu: GpuSpec, totals: Mapping[str, float]) -> Usage:
     """Return each resource's own time for the launch's work."""
     cycle_ns = 1e3 / run.clock_mhz
-    l2_ns = 1e3 / gpu.sm.max_clock_mhz / gpu.l2.bandwidth_bytes_per_cycle
+    memory = MemorySystem(gpu, run.clock_mhz)
     writes = gpu.sm.load_store.copy_write_wavefront_cycles * totals["shared_copy_wavefronts"]
     shared = totals["shared_load_wavefronts"] + totals["shared_store_wavefronts"] + writes
     return Usage(
         {
-            "dram": totals["dram_bytes"] / gpu.dram.bandwidth_gb_per_s,
-            "l2": totals["l2_bytes"] * l2_ns,
+            "dram": totals["dram_bytes"] / memory.dram_bytes_per_ns,
+            "l2": totals["l2_bytes"] / memory.l2_bytes_per_ns,
             "shared_memory": shared / gpu.sm.count * cycle_ns,
             "tensor": tensor_cycles(run, gpu) * cycle_ns,
             "issue": totals["instructions"] / (gpu.sm.count * gpu.sm.sub_cores) * cycle_ns,
@@ -221,14 +222,14 @@ def _source(lines: tuple[str, ...], number: int) -> str:
 
 def roofs(gpu: GpuSpec, clock_mhz: float, input_type: str) -> dict[str, float]:
     """Return the machine's roofs for a roofline: bandwidths in GB/s, tensor rates in TFLOP/s."""
-    memory = gpu.sm.shared_memory
+    shared, memory = gpu.sm.shared_memory, MemorySystem(gpu, clock_mhz)
     ghz = clock_mhz / 1e3
     same_input = {name: op for name, op in gpu.sm.tensor.mma.items() if name.endswith(f".{input_type}")}
     mma = max((mma_ops(name) / op.interval_cycles for name, op in same_input.items()), default=0.0)
     return {
         "tensor_tflops": gpu.sm.tensor.peak_ops_per_cycle.get(input_type, 0) * gpu.sm.count * ghz / 1e3,
         "mma_tflops": mma * gpu.sm.sub_cores * gpu.sm.count * ghz / 1e3,
-        "dram_gb_per_s": gpu.dram.bandwidth_gb_per_s,
-        "l2_gb_per_s": gpu.l2.bandwidth_bytes_per_cycle * gpu.sm.max_clock_mhz / 1e3,
-        "shared_gb_per_s": memory.banks * memory.bank_bytes * gpu.sm.count * ghz,
+        "dram_gb_per_s": memory.dram_bytes_per_ns,
+        "l2_gb_per_s": memory.l2_bytes_per_ns,
+        "shared_gb_per_s": shared.banks * shared.bank_bytes * gpu.sm.count * ghz,
     }

@@ -24,16 +24,18 @@ class CtaWork:
     """CTAs of one class as the chip sees them.
 
     ``phases_ns(resident, latency_ns)``: how long ``resident`` of them together on one SM take until they first ask
-    memory for data, until the bulk of it is there, and until they end.
+    memory for data, until the bulk of it is there, until they first store after that, and until they end.
     """
 
     name: str
     count: int
-    phases_ns: Callable[[int, float], tuple[float, float, float]]
-    dram_bytes: float  # per CTA, mean over the launch
-    l2_bytes: float
-    dram_share: float
-    bulk_share: Callable[[int], float]  # of the bytes: those of the second phase; the rest moves in the third
+    phases_ns: Callable[[int, float], tuple[float, ...]]
+    further_ns: Callable[[int, float], float]  # of a further wave, whose CTAs are in all phases at once
+    dram_reads: float  # bytes per CTA, mean over the launch: in the second phase
+    dram_writes: float  # in the last
+    l2_bulk: float  # of the second phase, in bytes as they are read; written ones take longer and count more
+    l2_rest: float  # of the last
+    dram_share: float  # of the distinct data of the second phase; what the last asks is in L2
     awaited: float = 1.0  # of a stage's extra latency, what the CTAs' waits see
 
 
@@ -65,7 +67,7 @@ class DeviceRun:
     waves: int
 
 
-PHASES, STREAMING = 3, 1
+PHASES, STREAMING = 4, 1  # of the first wave; the phase after these is all further ones
 
 
 class _Cohort:
@@ -77,16 +79,31 @@ class _Cohort:
 
     def demand(self) -> Demand:
         """Return what the cohort asks while it works through its current phase."""
-        phase, bulk = self.phase, self.work.bulk_share(self.resident)
-        ctas = self.sms * self.resident * (0.0, bulk, 1.0 - bulk)[phase]
+        phase, work = self.phase, self.work
+        ctas = self.sms * self.resident
+        if phase == PHASES:
+            return self._further(ctas)
         return Demand(
-            lambda latency: self.work.phases_ns(self.resident, latency)[phase],
-            self.work.dram_bytes * ctas,
-            self.work.l2_bytes * ctas,
-            self.work.dram_share,
+            lambda latency: work.phases_ns(self.resident, latency)[phase],
+            ctas * (0.0, work.dram_reads, 0.0, work.dram_writes)[phase],
+            ctas * (0.0, work.l2_bulk, 0.0, work.l2_rest)[phase],
+            work.dram_share if phase == STREAMING else 0.0,
             self.sms,
             phase == STREAMING,
-            self.work.awaited,
+            work.awaited,
+        )
+
+    def _further(self, ctas: float) -> Demand:
+        """Return what it asks in its further waves: SMs and CTAs have drifted apart, so phases are mixed."""
+        work, waves = self.work, self.generations - 1
+        return Demand(
+            lambda latency: waves * work.further_ns(self.resident, latency),
+            waves * ctas * (work.dram_reads + work.dram_writes),
+            waves * ctas * (work.l2_bulk + work.l2_rest),
+            work.dram_share,
+            self.sms,
+            True,
+            work.awaited,
         )
 
 
@@ -103,12 +120,14 @@ class Device:
         self._cohorts: list[_Cohort] = []
         self._spans: list[Span] = []
         self._queue: list[tuple[CtaWork, float]] = []
+        self._most = ctas_per_sm  # CTAs of the last wave on one SM
 
     def run(self, works: Sequence[CtaWork], full_waves: int) -> tuple[float, tuple[Span, ...]]:
         """Run ``full_waves`` waves and what the launch has beyond full waves; return the end in ns, and the spans."""
         total = float(sum(work.count for work in works))
         wave = float(self._sms * self._slots)
         rest = total % wave
+        self._most = math.ceil(rest / self._sms)
         if total >= wave:
             for work in works:
                 self._begin(work, self._sms * work.count / total, self._slots, full_waves)
@@ -123,7 +142,7 @@ class Device:
     def _deal(self, free: float) -> None:
         """Give waiting CTAs to SMs that are free: some SMs get one more than the others."""
         waiting = sum(count for _, count in self._queue)
-        dealt = min(waiting, free * self._slots)
+        dealt = min(waiting, free * self._most)
         if dealt <= ALMOST_NOTHING or free <= ALMOST_NOTHING:
             return
         most = math.ceil(dealt / free - ALMOST_NOTHING)
@@ -169,12 +188,10 @@ class Device:
             if cohort.left * duration > shortest_ns * (1 + 1e-9) + 1e-6:
                 cohort.left -= elapsed_ns / duration
                 continue
-            cohort.phase, cohort.left = (cohort.phase + 1) % PHASES, 1.0
-            if cohort.phase == 0:
-                cohort.generations -= 1
-                if cohort.generations == 0:
-                    self._cohorts.remove(cohort)
-                    free += cohort.sms
+            cohort.phase, cohort.left = cohort.phase + 1, 1.0
+            if cohort.phase > PHASES or (cohort.phase == PHASES and cohort.generations == 1):
+                self._cohorts.remove(cohort)
+                free += cohort.sms
         return free
 
 

@@ -45,6 +45,10 @@ class Balance:
     l2_utilization: float
 
 
+def _l2_load(demand: Demand) -> float:
+    return demand.l2_bytes
+
+
 class MemorySystem:
     """The levels beyond the SMs of one GPU at one SM clock."""
 
@@ -60,6 +64,7 @@ class MemorySystem:
         self.port_bytes_per_ns = l2.sm_port_bytes_per_cycle / self.ns_per_cycle
         self.dram_bytes_per_ns = dram.bandwidth_gb_per_s / slower
         self.stage_latency_factor = dram.stage_latency_factor
+        self._hit_cost = dram.hit_cost
         self._utilization = np.array([point.utilization for point in dram.loaded_latency])
         self._latency_ns = np.array([point.latency_ns * slower for point in dram.loaded_latency])
 
@@ -79,7 +84,8 @@ class MemorySystem:
         return Balance(
             durations,
             latencies,
-            sum(d.dram_bytes / t for d, t in zip(demands, durations, strict=True)) / self.dram_bytes_per_ns,
+            sum(self._dram_load(d) / t for d, t in zip(demands, durations, strict=True))
+            / self.dram_bytes_per_ns,
             sum(d.l2_bytes / t for d, t in zip(demands, durations, strict=True)) / self.l2_bytes_per_ns,
         )
 
@@ -99,27 +105,34 @@ class MemorySystem:
         moving = max(
             demand.l2_bytes / ports if ports else 0.0,
             demand.l2_bytes / self.l2_bytes_per_ns,
-            demand.dram_bytes / self.dram_bytes_per_ns,
+            self._dram_load(demand) / self.dram_bytes_per_ns,
             SHORTEST_NS,
         )
         return max(demand.duration_ns(latency_ns), moving + self._fill(demand))
 
-    def _asked(self, demands: Sequence[Demand], dram_ns: float, queue_ns: float, level: str) -> float:
+    def _dram_load(self, demand: Demand) -> float:
+        """Return the bytes that keep DRAM busy as long as a cohort's do, with those beside them that L2 has."""
+        if not demand.dram_bytes:
+            return 0.0
+        return demand.dram_bytes + self._hit_cost * max(0.0, demand.l2_bytes - demand.dram_bytes)
+
+    def _asked(
+        self, demands: Sequence[Demand], dram_ns: float, queue_ns: float, load: Callable[[Demand], float]
+    ) -> float:
         """Return the bytes per ns asked of a level at these delays."""
         return sum(
-            float(getattr(d, level))
-            / (self._duration(d, self._latency(d, dram_ns, queue_ns)) - self._fill(d))
+            load(d) / (self._duration(d, self._latency(d, dram_ns, queue_ns)) - self._fill(d))
             for d in demands
         )
 
     def _queue(self, demands: Sequence[Demand], dram_ns: float) -> float:
         """Return the L2 queueing delay at which its bandwidth is met; zero while it is not asked for."""
         limit = self.l2_bytes_per_ns * ROUNDING
-        return self._solve(lambda queue: self._asked(demands, dram_ns, queue, "l2_bytes") - limit, 0.0)
+        return self._solve(lambda queue: self._asked(demands, dram_ns, queue, _l2_load) - limit, 0.0)
 
     def _dram_excess(self, demands: Sequence[Demand], dram_ns: float) -> float:
         """Return bytes per ns asked beyond what DRAM gives at the load that has this latency."""
-        asked = self._asked(demands, dram_ns, self._queue(demands, dram_ns), "dram_bytes")
+        asked = self._asked(demands, dram_ns, self._queue(demands, dram_ns), self._dram_load)
         return asked - self._load_at(dram_ns) * self.dram_bytes_per_ns * ROUNDING
 
     def _load_at(self, latency_ns: float) -> float:

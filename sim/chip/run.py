@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from sim.arch.spec import GpuSpec
 from sim.chip.cache import Cache
-from sim.chip.device import STREAMING, CtaWork, DeviceRun, run_device
+from sim.chip.device import PHASES, STREAMING, CtaWork, DeviceRun, run_device
 from sim.chip.memory_system import MemorySystem
 from sim.chip.occupancy import Occupancy, occupancy
 from sim.chip.operations import input_type, mma_counts, warp_ops
@@ -30,6 +30,7 @@ from sim.sm.plan import MOST_ITERATIONS
 F64 = npt.NDArray[np.float64]
 TRACES_KEPT = 256
 TIMINGS_KEPT = 4096
+LEAST_OF_A_WAVE = 0.5  # of the first: CTAs that overlap do not take less, whatever short replays say
 
 
 _TRACES = Cache(TRACES_KEPT, lambda classes: sum(len(each.trace.pc) for each in classes))
@@ -72,10 +73,18 @@ class ChipRun:
         """The loaded memory latency that the CTAs saw, mean over time, in SM cycles."""
         spans = self.device.spans
         weights = [
-            (span.end_ns - span.start_ns) * span.sms * (span.phase == STREAMING) + 1e-12 for span in spans
+            (span.end_ns - span.start_ns) * span.sms * (span.phase in (STREAMING, PHASES)) + 1e-12
+            for span in spans
         ]
         mean = sum(w * span.latency_ns for w, span in zip(weights, spans, strict=True)) / sum(weights)
         return mean * self.clock_mhz / 1e3
+
+    @property
+    def spread_us(self) -> float:
+        """Half range of the time over seeds of the latency's jitter: of its first class's CTAs, as they ran."""
+        waves = max(1, self.device.waves)
+        first = self.timer.curve(self.classes[0], self.resident).nearest(self.latency_cycles)
+        return waves * first.spread / self.clock_mhz
 
     @property
     def time_us(self) -> float:
@@ -152,7 +161,8 @@ class SmTimer:
             mode="json", exclude={"count", "max_clock_mhz", "mma_clock_mhz", "sustained_clock_mhz"}
         )
         l2 = gpu.l2.model_dump(
-            mode="json", include={"near_latency_cycles", "far_latency_cycles", "far_fraction"}
+            mode="json",
+            include={"near_latency_cycles", "far_latency_cycles", "far_fraction", "sm_port_bytes_per_cycle"},
         )
         self._gpu, self._identity = gpu, json.dumps([numbers, l2], sort_keys=True)
 
@@ -168,14 +178,14 @@ class SmTimer:
 class LatencyCurve:
     """The phases of a CTA against latency: linear between timed points, and beyond the last as between the last two.
 
-    Phases: until the CTA first asks memory, until the bulk of what it asked is there, until its end.
+    Phases: until the CTA first asks memory, until the bulk of what it asked is there, until it first stores, until its
+    end.
     """
 
     def __init__(self, timer: CtaTimer, iterations: int) -> None:
-        self.bulk_share = timer.bulk_share
         self._timer, self._iterations = timer, iterations
 
-    def phases(self, latency: float) -> tuple[float, float, float]:
+    def phases(self, latency: float) -> tuple[float, ...]:
         """Return the cycles of each phase at a mean loaded latency; below the first point nothing is gained."""
         x = self._timer.latencies
         if latency <= x[0]:
@@ -183,19 +193,29 @@ class LatencyCurve:
         right = min(bisect_left(x, latency), len(x) - 1)
         weight = (latency - x[right - 1]) / (x[right] - x[right - 1])
         low, high = self._phases(right - 1), self._phases(right)
-        lead, stream, tail = (a + weight * max(0.0, b - a) for a, b in zip(low, high, strict=True))
-        return lead, stream, tail
+        return tuple(a + weight * max(0.0, b - a) for a, b in zip(low, high, strict=True))
 
-    def _phases(self, index: int) -> tuple[float, float, float]:
+    def further(self, latency: float) -> float:
+        """Return the cycles of a further wave, whose CTAs begin while others of their SM still work."""
+        total = sum(self.phases(latency))
+        if self._timer.resident == 1:
+            return total
+        return max(LEAST_OF_A_WAVE * total, total - self._timer.overlap(self._nearest(latency)))
+
+    def _nearest(self, latency: float) -> int:
+        x = self._timer.latencies
+        return min(range(len(x)), key=lambda index: abs(x[index] - latency))
+
+    def _phases(self, index: int) -> tuple[float, ...]:
         point = self._timer.point(index)
         total = point.prologue + self._iterations * point.iteration + point.epilogue
         tail = min(point.tail, total - point.lead)
-        return point.lead, total - point.lead - tail, tail
+        finish = min(point.finish, tail)
+        return point.lead, total - point.lead - tail, tail - finish, finish
 
     def nearest(self, latency: float) -> Point:
         """Return what was timed at the latency nearest to ``latency``."""
-        x = self._timer.latencies
-        return self._timer.point(min(range(len(x)), key=lambda index: abs(x[index] - latency)))
+        return self._timer.point(self._nearest(latency))
 
 
 def run_launch(launch: KernelLaunch, gpu: GpuSpec, clock_mhz: float | None = None) -> ChipRun:
@@ -220,10 +240,13 @@ def _dram(
 ) -> DramTraffic:
     traffic = [each.traffic for each in classes]
     capacity = gpu.l2.capacity_bytes
-    return _TRAFFIC.get(
-        (launch_identity(launch), concurrent, capacity),
-        lambda: dram_traffic(launch, traffic, concurrent, capacity, first_touches),
-    )
+
+    def found() -> DramTraffic:
+        return dram_traffic(launch, traffic, concurrent, capacity, first_touches)
+
+    if any(buffer.data is not None for buffer in launch.buffers):
+        return found()
+    return _TRAFFIC.get((launch_identity(launch), concurrent, capacity), found)
 
 
 def _device(
@@ -236,32 +259,44 @@ def _device(
     clock_mhz: float,
 ) -> DeviceRun:
     memory = MemorySystem(gpu, clock_mhz)
-    works = [_work(traced, launch, dram, timer, memory.ns_per_cycle) for traced in classes]
+    weight = 1.0 / gpu.l2.write_share
+    works = [_work(traced, launch, dram, timer, memory.ns_per_cycle, weight) for traced in classes]
     return run_device(memory, gpu.sm.count, fits.ctas_per_sm, works)
 
 
 def _work(
-    traced: TracedClass, launch: KernelLaunch, dram: DramTraffic, timer: SmTimer, ns_per_cycle: float
+    traced: TracedClass,
+    launch: KernelLaunch,
+    dram: DramTraffic,
+    timer: SmTimer,
+    ns_per_cycle: float,
+    store_weight: float,
 ) -> CtaWork:
     curves: dict[int, LatencyCurve] = {}
+    total, bulk = traced.traffic.weighted(store_weight)
 
     def curve(resident: int) -> LatencyCurve:
         if resident not in curves:
             curves[resident] = timer.curve(traced, resident)
         return curves[resident]
 
-    def phases_ns(resident: int, latency_ns: float) -> tuple[float, float, float]:
-        lead, stream, tail = curve(resident).phases(latency_ns / ns_per_cycle)
-        return lead * ns_per_cycle, stream * ns_per_cycle, tail * ns_per_cycle
+    def further_ns(resident: int, latency_ns: float) -> float:
+        return curve(resident).further(latency_ns / ns_per_cycle) * ns_per_cycle
+
+    def phases_ns(resident: int, latency_ns: float) -> tuple[float, ...]:
+        phases = curve(resident).phases(latency_ns / ns_per_cycle)
+        return tuple(cycles * ns_per_cycle for cycles in phases)
 
     return CtaWork(
         f"{traced.cta_class.label} {traced.cta_class.cta}",
         traced.cta_class.count,
         phases_ns,
-        (dram.read_bytes + dram.write_bytes) / launch.ctas,
-        traced.traffic.total,
+        further_ns,
+        (dram.read_bytes + (0.0 if total > bulk else dram.write_bytes)) / launch.ctas,
+        (dram.write_bytes if total > bulk else 0.0) / launch.ctas,
+        bulk,
+        total - bulk,
         dram.share,
-        lambda resident: curve(resident).bulk_share,
         traced.awaited,
     )
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from sim.isa.launch import Dim3, KernelLaunch
 from sim.isa.trace import WarpTrace
 from sim.isa.units import LOADS, STORES, Unit
+from sim.sm.plan import bulk_rows
 
 F64 = npt.NDArray[np.float64]
 SECTOR_BYTES = 32
@@ -26,15 +27,22 @@ RESIDENT_SHARE = 0.5  # of L2, beyond which nothing is taken to stay
 
 @dataclass(frozen=True)
 class CtaTraffic:
-    """Bytes that one CTA moves between its SM and L2, per buffer of the launch."""
+    """Bytes that one CTA moves between its SM and L2, per buffer of the launch; ``bulk``: until it has its data."""
 
     loads: F64
     stores: F64
+    bulk_loads: float
+    bulk_stores: float
 
     @property
     def total(self) -> float:
         """All bytes through the SM's port."""
         return float(self.loads.sum() + self.stores.sum())
+
+    def weighted(self, store_weight: float) -> tuple[float, float]:
+        """Return all bytes, and those of the bulk, a stored one counted ``store_weight`` times."""
+        total = float(self.loads.sum() + store_weight * self.stores.sum())
+        return total, self.bulk_loads + store_weight * self.bulk_stores
 
 
 @dataclass(frozen=True)
@@ -54,9 +62,12 @@ def cta_traffic(trace: WarpTrace, buffers: int) -> CtaTraffic:
     loads = touched & np.isin(unit, (*LOADS, Unit.ATOMIC))
     stores = touched & np.isin(unit, STORES)
     weight = SECTOR_BYTES * times
+    loaded, stored, bulk = trace.misses * weight, trace.sectors * weight, bulk_rows(trace)
     return CtaTraffic(
-        np.bincount(trace.buffer[loads], (trace.misses * weight)[loads], buffers).astype(np.float64),
-        np.bincount(trace.buffer[stores], (trace.sectors * weight)[stores], buffers).astype(np.float64),
+        np.bincount(trace.buffer[loads], loaded[loads], buffers).astype(np.float64),
+        np.bincount(trace.buffer[stores], stored[stores], buffers).astype(np.float64),
+        float(loaded[loads & bulk].sum()),
+        float(stored[stores & bulk].sum()),
     )
 
 

@@ -80,6 +80,8 @@ def machine_numbers(gpu: GpuSpec) -> y.Machine:
         copy_write_ticks=ticks(unit.copy_write_wavefront_cycles),
         copy_extra_cycles=round(unit.copy_extra_latency_cycles),
         line_ticks=ticks(unit.global_line_cycles),
+        port_sector_ticks=ticks(gpu.sm.l1.sector_bytes / gpu.l2.sm_port_bytes_per_cycle),
+        store_extra_cycles=round(unit.store_extra_latency_cycles),
         release_cycles=unit.source_release_cycles,
         shuffle_ticks=ticks(unit.shuffle_interval_cycles),
         hit_cycles=gpu.sm.l1.hit_latency_cycles,
@@ -250,7 +252,8 @@ def _cost(
     engine = gpu.sm.bulk_copy
     boxes = np.maximum(engine.issue_interval_cycles, moved / engine.bytes_per_cycle) * y.TICKS
     copies = np.where(np.isin(unit, BULK), np.rint(boxes).astype(np.int64), copies)
-    return np.where(unit == Unit.BRANCH, branch, copies)
+    stores = np.maximum(lines, trace.sectors * ticks(gpu.sm.load_store.store_sector_cycles))
+    return np.select((unit == Unit.BRANCH, unit == Unit.GLOBAL_STORE), (branch, stores), copies)
 
 
 def _mark_loops(rows: I32, loops: I64) -> None:

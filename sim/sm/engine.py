@@ -57,12 +57,13 @@ EVENT_BITS, COUNTER_BITS, WAVE_BITS, WARP_BITS, ROW_BITS = 3, 3, 10, 16, 22
 # warp state
 (W_ROW, W_UNTIL, W_SINCE, W_WHY, W_HELD, W_OUT, W_COPIES, W_COPIED, W_HEAD, W_GROUPS, W_ARRIVAL, W_REQUESTS,
  W_RESUME, W_LOOP, W_LEFT, W_BORN, W_ISSUED, W_LAUNCHED, W_QUEUED, W_OPEN, W_AWAITED, W_STORED,
- W_FIELDS) = range(23)  # fmt: skip
+ W_FENCE, W_FIELDS) = range(24)  # fmt: skip
 # sub-core state
 B_NEXT, B_LAST, B_ADDRESS, B_RETURN, B_HEAD, B_TAKEN, B_COUNT, B_WARPS, B_GEMM, B_FIELDS = range(10)
 # SM state; M_GEMM_*: wgmmas launched and not begun, and the one at work (its row, -1 = none)
 (M_INTAKE, M_DATA, M_TURN, M_NEXT, M_QUEUED, M_DIRTY, M_SERVED, M_SYNC, M_BULK, M_GEMM_NEXT, M_GEMM_HEAD,
- M_GEMM_COUNT, M_GEMM_ROW, M_GEMM_WHO, M_GEMM_BEGIN, M_GEMM_MARK, M_GEMM_FREE, M_FIELDS) = range(18)  # fmt: skip
+ M_GEMM_COUNT, M_GEMM_ROW, M_GEMM_WHO, M_GEMM_BEGIN, M_GEMM_MARK, M_GEMM_FREE, M_PORT,
+ M_FIELDS) = range(19)  # fmt: skip
 # mbarrier state
 X_ARRIVED, X_BYTES, X_COMPLETED, X_FIELDS = range(4)
 # CTA slot state
@@ -108,6 +109,7 @@ class State(NamedTuple):
     first_request: I64  # [CTAs]: cycle at which memory is first asked beyond L1, FAR = never
     last_arrival: I64  # [CTAs]: cycle at which the last of its bulk data is there
     asked: I64  # [CTAs]: sectors asked so far
+    first_store: I64  # [CTAs]: cycle of the first store after the bulk data, FAR = never
     marks: I64  # [CTAs, marks]
     stalls: I64  # [stall names]
     profile: I64  # [static instructions or 0, stall names]
@@ -426,6 +428,8 @@ def _note_request(d: Drive, c: Columns, st: State, cta: int, row: int, t: int, t
     st.asked[cta] += c.rows[row, y.R_SECTORS]
     if st.asked[cta] <= d.bulk_sectors:
         st.last_arrival[cta] = max(st.last_arrival[cta], there)
+    elif c.rows[row, y.R_UNIT] == GLOBAL_STORE or c.rows[row, y.R_UNIT] == BULK_STORE:
+        st.first_store[cta] = min(st.first_store[cta], t)
 
 
 @hot
@@ -456,6 +460,16 @@ def _server_cycles(d: Drive, c: Columns, st: State, row: int, t: int) -> int:
     server = max(st.run[G_SERVER], t * TICKS) + c.rows[row, y.R_SECTORS] * d.sector_ticks
     st.run[G_SERVER] = server
     return int((server - t * TICKS) // TICKS)
+
+
+@hot
+def _port_cycles(m: Machine, c: Columns, st: State, sm: int, row: int, unit: int, t: int) -> int:
+    """Wait for the port through which an SM gets what it loads from L2."""
+    if c.rows[row, y.R_HIT] or unit == GLOBAL_STORE:
+        return 0
+    begin = max(st.sm[sm, M_PORT], t * TICKS)
+    st.sm[sm, M_PORT] = begin + c.rows[row, y.R_SECTORS] * m.port_sector_ticks
+    return int((begin - t * TICKS) // TICKS)
 
 
 @hot
@@ -517,7 +531,6 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
     pc = c.rows[row, y.R_PC]
     unit = c.rows[row, y.R_UNIT]
     write = c.static[pc, y.S_WRITE]
-    read = c.static[pc, y.S_READ]
     start = max(st.sm[sm, M_INTAKE], t * TICKS)
     busy = m.intake_ticks
     if _is_shared(unit):
@@ -549,6 +562,7 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
         cost = c.rows[row, y.R_COST]
         busy = max(busy, cost)
         trip = st.queue_trip[core, entry] + _server_cycles(d, c, st, row, t) - m.window_cycles
+        trip += _port_cycles(m, c, st, sm, row, unit, t)
         if not c.rows[row, y.R_HIT]:
             _note_request(d, c, st, st.queue_cta[core, entry], row, t, t + trip)
         if unit == ASYNC_COPY:
@@ -559,9 +573,9 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
             _push(st, arrival, _event(who, ARRIVED, write, waves))
         else:
             trip += max(0, cost - m.line_ticks) // TICKS
+            if unit == GLOBAL_STORE:
+                trip += m.store_extra_cycles
             _push(st, t + max(1, trip), _event(who, RELEASED, write, 1))
-    if read != NO_COUNTER:
-        _push(st, t + max(1, m.release_cycles - m.window_cycles), _event(who, RELEASED, read, 0))
     st.sm[sm, M_INTAKE] = start + busy
     for k in range(st.core[core, B_WARPS]):  # a warp that waits for an entry of this queue now knows when
         w = st.order[core, k]
@@ -613,7 +627,7 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
         if st.pipe[core, unit] // TICKS > t:
             return _sleep(st, w, y.MATH, st.pipe[core, unit] // TICKS)
         if unit == TENSOR:
-            free = _ports_free(m, st, core)
+            free = _ports_free(m, st, core) + 1 - m.window_cycles  # its own reads begin in its window
             return free > t and _sleep(st, w, y.DISPATCH, free)
         return unit <= HALF and _ports_busy(m, c, st, core, w, pc, t)
     if _is_memory(unit):
@@ -625,8 +639,8 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
     elif unit == COPY_COMMIT:
         if st.warp[w, W_GROUPS] >= y.COMMIT_SLOTS - 1:
             return _sleep(st, w, y.LONG, FAR)
-    elif unit == MEMBAR and st.warp[w, W_OUT] > 0:
-        return _sleep(st, w, y.MEMBAR_STALL, FAR)
+    elif unit == MEMBAR:
+        return _fenced(m, c, st, w, pc, t)
     elif unit == WGMMA:
         if st.warp[w, W_QUEUED] >= m.gmma_entries:
             return _sleep(st, w, y.MATH, FAR)
@@ -641,6 +655,16 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
             return _sleep(st, w, y.LONG, FAR)
         st.warp[w, W_AWAITED] = -1
     return False
+
+
+@hot
+def _fenced(m: Machine, c: Columns, st: State, w: int, pc: int, t: int) -> bool:
+    """Whether a fence, sent when it was first looked at, or something asked before it is still on its way."""
+    if st.warp[w, W_FENCE] == 0:
+        st.warp[w, W_FENCE] = t + max(1, m.membar_cycles - c.static[pc, y.S_STALL])
+    if st.warp[w, W_OUT] > 0:
+        return _sleep(st, w, y.MEMBAR_STALL, FAR)
+    return st.warp[w, W_FENCE] > t and _sleep(st, w, y.MEMBAR_STALL, st.warp[w, W_FENCE])
 
 
 @hot
@@ -702,7 +726,8 @@ def _ports_free(m: Machine, st: State, core: int) -> int:
 def _read_matrices(m: Machine, c: Columns, st: State, core: int, pc: int, t: int) -> None:
     """Hold all read ports while an mma reads its operands."""
     for bank in range(m.register_banks):
-        st.port[core, bank] = t + min(m.mma_read_cycles, c.static[pc, y.S_INTERVAL] // TICKS)
+        reads = min(m.mma_read_cycles, c.static[pc, y.S_INTERVAL] // TICKS)
+        st.port[core, bank] = max(st.port[core, bank], t) + reads
 
 
 @hot
@@ -775,6 +800,8 @@ def _execute(
         st.queue_row[core, entry] = row
         st.queue_time[core, entry] = t + m.window_cycles
         sm = core // m.sub_cores
+        if read != NO_COUNTER:  # operands wait in the queue, not in their registers
+            _push(st, t + m.release_cycles, _event(_who(st, w), RELEASED, read, 0))
         st.sm[sm, M_QUEUED] += 1
         st.sm[sm, M_NEXT] = min(st.sm[sm, M_NEXT], t + 1)
         st.warp[w, W_COPIES] += unit == ASYNC_COPY
@@ -809,8 +836,7 @@ def _execute(
     elif unit == BRANCH:
         resume += c.rows[row, y.R_COST]
     elif unit == MEMBAR:
-        st.warp[w, W_WHY] = y.MEMBAR_STALL
-        resume = max(resume, t + m.membar_cycles)
+        st.warp[w, W_FENCE] = 0
     elif unit == WGMMA:
         st.warp[w, W_ISSUED] += 1
         st.warp[w, W_QUEUED] += 1

@@ -88,6 +88,8 @@ class Machine(NamedTuple):
     copy_write_ticks: int  # of the data pipe, per wavefront of a copy's write
     copy_extra_cycles: int
     line_ticks: int
+    port_sector_ticks: int  # of the SM's port, per sector that is loaded from L2
+    store_extra_cycles: int  # of a store's answer, over a load's
     release_cycles: int
     shuffle_ticks: int
     hit_cycles: int

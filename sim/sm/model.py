@@ -27,6 +27,7 @@ F64 = npt.NDArray[np.float64]
 LATENCY_POINTS = 7
 LATENCY_SPAN = 64  # the slowest point is so many times the unloaded latency: there only round trips count
 SEEDS = (0, 1)
+STEADY_WAVES = 4  # of CTAs that begin and end one by one; the third is timed
 STAGGER_CYCLES = (61, 158)  # between the starts of co-resident CTAs, one per seed in turn
 
 
@@ -47,7 +48,7 @@ class CtaTiming:
     epilogue_cycles: F64
     lead_cycles: F64  # of the whole time: before memory beyond L1 is first asked
     tail_cycles: F64  # of the whole time: after the bulk of what was asked is there
-    bulk_share: float  # of all sectors: those asked before a CTA first writes
+    finish_cycles: F64  # of these: from the first store on
     spread_cycles: F64  # half range over seeds of the whole time
     busy: Mapping[str, float]  # pipe -> cycles of one CTA
     busy_per_iteration: Mapping[str, float]
@@ -81,6 +82,7 @@ class Point:
     epilogue: float
     lead: float
     tail: float
+    finish: float
     spread: float
     stalls: F64
 
@@ -101,9 +103,9 @@ class CtaTimer:
         self._gpu, self._seeds = gpu, seeds
         self._columns = resolve(trace, gpu)
         self._plan = plan_replays(self._columns)
-        self._bulk, asked = bulk_sectors(self._columns, self._plan)
-        self.bulk_share = self._bulk / asked if asked else 1.0
+        self._bulk = bulk_sectors(self._columns, self._plan)
         self._points: dict[int, Point] = {}
+        self._overlaps: dict[int, float] = {}
 
     @property
     def iterations(self) -> int:
@@ -133,9 +135,27 @@ class CtaTimer:
             stalls.append(run.stalls / run.stalls[y.ISSUED])
         totals = [before + self._plan.iterations * each + after for before, each, after in parts]
         prologue, iteration, epilogue = np.mean(parts, axis=0).tolist()
-        lead, tail = np.mean(quiet, axis=0).tolist()
+        lead, tail, finish = np.mean(quiet, axis=0).tolist()
         spread = (max(totals) - min(totals)) / 2
-        return Point(prologue, iteration, epilogue, lead, tail, spread, np.mean(stalls, axis=0))
+        return Point(prologue, iteration, epilogue, lead, tail, finish, spread, np.mean(stalls, axis=0))
+
+    def overlap(self, index: int) -> float:
+        """Return what a further wave takes less than the first: its CTAs begin and end one by one."""
+        if index not in self._overlaps:
+            self._overlaps[index] = self._overlap(self.latencies[index])
+        return self._overlaps[index]
+
+    def _overlap(self, latency: float) -> float:
+        together = self._ends(latency, self.resident, STAGGER_CYCLES[0])[-1]
+        apart = self._ends(latency, STEADY_WAVES * self.resident, round(together / self.resident))
+        middle = (STEADY_WAVES - 1) * self.resident - 1
+        return max(0.0, together - (apart[middle] - apart[middle - self.resident]))
+
+    def _ends(self, latency: float, ctas: int, stagger: int) -> list[float]:
+        """Return when each of so many CTAs ends, in order, those that share the SM begun at a distance."""
+        drive = drive_for(self._gpu, self._plan, latency, self.resident, self._seeds[0], stagger)
+        run = replay(self._columns, drive._replace(ctas=ctas), self._plan.replays)
+        return sorted(float(end) for end in run.end)
 
     def timing(self, trace: WarpTrace) -> CtaTiming:
         """Return the timing at all latencies."""
@@ -149,7 +169,7 @@ class CtaTimer:
             epilogue_cycles=np.array([point.epilogue for point in points]),
             lead_cycles=np.array([point.lead for point in points]),
             tail_cycles=np.array([point.tail for point in points]),
-            bulk_share=self.bulk_share,
+            finish_cycles=np.array([point.finish for point in points]),
             spread_cycles=np.array([point.spread for point in points]),
             busy=busy_cycles(self._columns, trace.repeats()),
             busy_per_iteration=busy_cycles(self._columns, self._plan.in_dominant),
@@ -212,12 +232,14 @@ def _parts(plan: Plan, run: Run, short: Run) -> tuple[float, float, float]:
     return prologue, iteration, total - prologue - plan.iterations * iteration
 
 
-def _quiet(run: Run) -> tuple[float, float]:
-    """Return the cycles before the first request of any CTA, and after the last answer to one."""
+def _quiet(run: Run) -> tuple[float, float, float]:
+    """Return the cycles before the first request of any CTA, after the last of their bulk data, and of stores."""
     end, first = float(run.end.max()), float(run.first_request.min())
     if first >= y.FAR:
-        return end, 0.0
-    return first, max(0.0, end - float(run.last_arrival.max()))
+        return end, 0.0, 0.0
+    stored = run.first_store[run.first_store < y.FAR]
+    finish = end - float(stored.max()) if len(stored) else 0.0
+    return first, max(finish, end - float(run.last_arrival.max())), finish
 
 
 def _slope(plan: Plan, run: Run, position: int) -> float:

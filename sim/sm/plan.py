@@ -10,13 +10,13 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from sim.isa.units import STORES
+from sim.isa.trace import WarpTrace
+from sim.isa.units import STORES, Unit
 from sim.sm import layout as y
 from sim.sm.columns import SmColumns
 
 I64 = npt.NDArray[np.int64]
 
-LEAST_BULK = Fraction(1, 2)  # of what a CTA asks before it first writes; with less, all of it counts as bulk
 ROWS_PER_RUN = 12_000  # warp instructions that the replayed iterations of one CTA may hold
 MOST_ITERATIONS = 91  # loops that run more often are all timed alike
 SHORT = Fraction(1, 3)  # of them, in the run that the slope is taken against
@@ -145,16 +145,35 @@ def _per_iteration(loops: I64, dominant: I64, iterations: int, rows: int) -> I64
     return out
 
 
-def bulk_sectors(columns: SmColumns, plan: Plan) -> tuple[int, int]:
-    """Return the sectors that one replayed CTA asks before it first writes (its bulk data), and all of them."""
+def bulk_sectors(columns: SmColumns, plan: Plan) -> int:
+    """Return how many sectors one replayed CTA has asked when it has read the last of its bulk data."""
     times = np.ones(len(columns.rows), np.int64)
     for (begin, end, _), replays in zip(columns.loops, plan.replays, strict=False):
         times[begin:end] += replays
-    sectors = columns.rows[:, y.R_SECTORS] * times * (columns.rows[:, y.R_HIT] == 0)
-    stores = np.isin(columns.rows[:, y.R_UNIT], STORES)
-    bulk = 0
-    for begin, end in pairwise(columns.offset):
-        written = np.flatnonzero(stores[begin:end])
-        bulk += int(sectors[begin : begin + written[0] if len(written) else end].sum())
-    total = int(sectors.sum())
-    return (bulk, total) if bulk >= LEAST_BULK * total else (total, total)
+    asked = columns.rows[:, y.R_SECTORS] * times * (columns.rows[:, y.R_HIT] == 0)
+    return int(asked[bulk_rows(columns.trace)].sum())
+
+
+def bulk_rows(trace: WarpTrace) -> npt.NDArray[np.bool_]:
+    """Mark what each warp does until it has loaded the last of its bulk data.
+
+    Bulk data is what lies in the buffers that a CTA reads before it first writes; all rows where there is none.
+    """
+    unit = trace.program.unit[trace.pc]
+    stores = np.isin(unit, STORES)
+    loads = (trace.buffer >= 0) & ~stores & (unit != int(Unit.ATOMIC))
+    unwritten = _each_warp_until(trace, stores, first=True)
+    wanted = loads & np.isin(trace.buffer, np.unique(trace.buffer[loads & unwritten]))
+    return _each_warp_until(trace, wanted, first=False) if wanted.any() else np.ones(len(unit), np.bool_)
+
+
+def _each_warp_until(trace: WarpTrace, events: npt.NDArray[np.bool_], first: bool) -> npt.NDArray[np.bool_]:
+    """Mark each warp's rows before its first event, or up to its last."""
+    marked = np.zeros(len(events), np.bool_)
+    for begin, end in pairwise(trace.offset):
+        found = np.flatnonzero(events[begin:end])
+        if first:
+            marked[begin : begin + found[0] if len(found) else end] = True
+        elif len(found):
+            marked[begin : begin + found[-1] + 1] = True
+    return marked

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from sim.isa.units import COUNTERS, NO_COUNTER, Unit
+from sim.isa.units import COUNTERS, NO_COUNTER, STORES, Unit
 from sim.sm import layout as y
 from sim.sm.columns import ON_PORTS, SmColumns
 from sim.sm.engine import draw
@@ -41,6 +41,7 @@ class Warp:
     why: int = y.WAIT  # what `ready` waits for
     barrier: int = -1  # at which it waits
     outstanding: int = 0
+    fence: int = 0  # cycle at which the fence it waits for is back, 0 = none was sent
     copies: int = 0
     copied: int = 0
     groups: deque[int] = field(default_factory=deque)
@@ -113,6 +114,7 @@ class Sm:
     cores: list[Core] = field(default_factory=list)
     intake: int = 0  # tick at which the memory pipe takes the next instruction
     data: int = 0  # tick at which the shared data pipe is free
+    port: int = 0  # tick at which the port from L2 is free
     turn: int = 0
     served: int = 0  # ticks that the data pipe has given to accesses
     arriving: int = 0  # tick at which the mbarrier unit takes the next arrival
@@ -159,6 +161,7 @@ class Twin:
         self.first_request = np.full(drive.ctas, y.FAR, np.int64)
         self.last_arrival = np.zeros(drive.ctas, np.int64)
         self.asked = np.zeros(drive.ctas, np.int64)
+        self.first_store = np.full(drive.ctas, y.FAR, np.int64)
         self.marks = np.zeros((drive.ctas, drive.marks), np.int64)
         self.stalls = np.zeros(len(y.STALL_NAMES), np.int64)
 
@@ -180,7 +183,8 @@ class Twin:
         if self.running:
             return None
         nothing = np.zeros((0, len(y.STALL_NAMES)), np.int64)
-        return Run(self.end, self.first_request, self.last_arrival, self.marks, self.stalls, nothing)
+        times = self.end, self.first_request, self.last_arrival, self.first_store
+        return Run(*times, self.marks, self.stalls, nothing)
 
     # CTAs
 
@@ -341,6 +345,8 @@ class Twin:
         self.asked[cta] += int(self.c.rows[row, y.R_SECTORS])
         if self.asked[cta] <= self.d.bulk_sectors:
             self.last_arrival[cta] = max(self.last_arrival[cta], there)
+        elif self.unit(row) in STORES:
+            self.first_store[cta] = min(self.first_store[cta], t)
 
     def take_one(self, sm: Sm, t: int) -> None:
         """Let the memory pipe take one instruction, sub-cores in turn."""
@@ -366,8 +372,7 @@ class Twin:
 
     def take(self, sm: Sm, core: Core, entry: Entry, t: int) -> None:
         """Move an entry into the pipe."""
-        m, warp = self.m, entry.warp
-        static = self.static(entry.row)
+        m = self.m
         entry.free = core.addressing = t + m.address_cycles
         unit = self.unit(entry.row)
         cost = int(self.c.rows[entry.row, y.R_COST]) if unit in GLOBAL_UNITS else 0
@@ -378,8 +383,6 @@ class Twin:
             self.take_arrival(sm, entry, t)
         else:
             self.take_global(entry, t)
-        if static[y.S_READ] != NO_COUNTER:
-            self.fall_at(t + max(1, m.release_cycles - m.window_cycles), warp, static[y.S_READ])
 
     def take_shared(self, sm: Sm, core: Core, entry: Entry, t: int) -> None:
         """Serve LDS, LDSM, STS, SHFL on the data pipe."""
@@ -410,6 +413,7 @@ class Twin:
         m, warp = self.m, entry.warp
         row, static = self.c.rows[entry.row], self.static(entry.row)
         trip = entry.trip + self.server_cycles(entry.row, t) - m.window_cycles
+        trip += self.port_cycles(warp.cta.sm, entry.row, t)
         if not row[y.R_HIT]:
             self.note_request(warp.cta.number, entry.row, t, t + trip)
         if row[y.R_UNIT] == Unit.ASYNC_COPY:
@@ -421,6 +425,8 @@ class Twin:
             self.copy_at(self.arrivals[seat], warp, static[y.S_WRITE], waves)
             return
         trip += max(0, int(row[y.R_COST]) - m.line_ticks) // TICKS
+        if self.unit(entry.row) == Unit.GLOBAL_STORE:
+            trip += m.store_extra_cycles
         self.fall_at(t + max(1, trip), warp, static[y.S_WRITE], 1)
 
     def round_trip(self, warp: Warp, row: int) -> int:
@@ -430,6 +436,14 @@ class Twin:
         bits = draw(self.d.seed, warp.cta.number, warp.number, warp.requests)
         warp.requests += 1
         return self.d.far_cycles if bits < self.d.far_threshold else self.d.near_cycles
+
+    def port_cycles(self, sm: Sm, row: int, t: int) -> int:
+        """Wait for the port through which an SM gets what it loads from L2."""
+        if self.c.rows[row, y.R_HIT] or self.unit(row) == Unit.GLOBAL_STORE:
+            return 0
+        begin = max(sm.port, t * TICKS)
+        sm.port = begin + int(self.c.rows[row, y.R_SECTORS]) * self.m.port_sector_ticks
+        return (begin - t * TICKS) // TICKS
 
     def server_cycles(self, row: int, t: int) -> int:
         """Transfer, and the wait for it, through the server that all SMs share."""
@@ -491,9 +505,14 @@ class Twin:
             return warp.owners[counter] if warp.counters[counter] > threshold else None
         if unit == Unit.COPY_COMMIT and len(warp.groups) >= y.COMMIT_SLOTS - 1:
             return y.LONG
-        if unit == Unit.MEMBAR and warp.outstanding:
-            return y.MEMBAR_STALL
+        if unit == Unit.MEMBAR:
+            return y.MEMBAR_STALL if self.fenced(warp, static, t) else None
         return self.async_stall(warp, static, unit)
+
+    def fenced(self, warp: Warp, static: list[int], t: int) -> bool:
+        """Whether a fence, sent when it was first looked at, or something asked before it is still on its way."""
+        warp.fence = warp.fence or t + max(1, self.m.membar_cycles - static[y.S_STALL])
+        return warp.outstanding > 0 or warp.fence > t
 
     def async_stall(self, warp: Warp, static: list[int], unit: int) -> int | None:
         """Return what of the tensor cores or of an mbarrier a warp waits for."""
@@ -514,7 +533,7 @@ class Twin:
             return y.WAIT
         if core.pipes.get(unit, 0) >= next_cycle:
             return y.MATH
-        if unit == Unit.TENSOR and max(core.ports.values(), default=0) > t:
+        if unit == Unit.TENSOR and max(core.ports.values(), default=0) > t + self.m.window_cycles - 1:
             return y.DISPATCH
         if unit not in ON_PORTS:
             return None
@@ -571,6 +590,7 @@ class Twin:
             core.queue.append(Entry(warp, warp.row, t + self.m.window_cycles, trip))
             warp.copies += unit == Unit.ASYNC_COPY
             warp.outstanding += unit in GLOBAL_UNITS
+            self.fall_at(t + self.m.release_cycles, warp, static[y.S_READ])  # operands wait in the queue
             return
         self.fall_at(t + static[y.S_LATENCY], warp, static[y.S_WRITE])
         self.fall_at(t + self.m.window_cycles, warp, static[y.S_READ])
@@ -583,8 +603,7 @@ class Twin:
         elif unit == Unit.BRANCH:
             warp.ready += int(self.c.rows[warp.row, y.R_COST])
         elif unit == Unit.MEMBAR:
-            warp.why = y.MEMBAR_STALL
-            warp.ready = max(warp.ready, t + self.m.membar_cycles)
+            warp.fence = 0
         else:
             self.execute_async(warp, static, unit, t)
 
@@ -609,7 +628,8 @@ class Twin:
             if static[y.S_ACC_WRITE] >= 0:
                 warp.accumulators[static[y.S_ACC_WRITE]] = begin + static[y.S_ACCUMULATE]
             for bank in range(self.m.register_banks):
-                core.ports[bank] = t + min(self.m.mma_read_cycles, static[y.S_INTERVAL] // TICKS)
+                reads = min(self.m.mma_read_cycles, static[y.S_INTERVAL] // TICKS)
+                core.ports[bank] = max(core.ports.get(bank, 0), t) + reads
         if unit in ON_PORTS:
             for bank, _slot, _register in self.port_reads(core, warp, static):
                 core.ports[bank] = max(core.ports.get(bank, 0), t) + 1

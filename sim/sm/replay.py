@@ -25,6 +25,7 @@ class Run:
     end: I64  # [CTAs]: cycle after the last issue
     first_request: I64  # [CTAs]: cycle at which memory beyond L1 is first asked; FAR = never
     last_arrival: I64  # [CTAs]: cycle at which the last of its bulk data is there
+    first_store: I64  # [CTAs]: cycle at which it first stores after its bulk data; FAR = never
     marks: I64  # [CTAs, marks]: cycle at which the marked warp began each loop iteration
     stalls: I64  # [stall names]: warp cycles
     profile: I64  # [static instructions or 0, stall names]: warp cycles
@@ -47,7 +48,13 @@ def replay(columns: SmColumns, drive: y.Drive, replays: I64, profile: bool = Fal
         status = int(state.run[e.G_STATUS])
         if status == y.FINISHED:
             return Run(
-                state.end, state.first_request, state.last_arrival, state.marks, state.stalls, state.profile
+                state.end,
+                state.first_request,
+                state.last_arrival,
+                state.first_store,
+                state.marks,
+                state.stalls,
+                state.profile,
             )
         if status != y.HEAP_FULL:
             raise explain(columns, state, drive, cycle, status)
@@ -99,6 +106,7 @@ def _new_state(columns: SmColumns, drive: y.Drive, events: int, profile: bool) -
         first_request=np.full(drive.ctas, y.FAR, np.int64),
         last_arrival=_zeros(drive.ctas),
         asked=_zeros(drive.ctas),
+        first_store=np.full(drive.ctas, y.FAR, np.int64),
         marks=_zeros(drive.ctas, drive.marks),
         stalls=_zeros(len(y.STALL_NAMES)),
         profile=_zeros(len(columns.static) if profile else 0, len(y.STALL_NAMES)),

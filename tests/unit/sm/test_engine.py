@@ -16,6 +16,7 @@ pytestmark = pytest.mark.jit
 H200 = load_gpu("h200")
 MMA = "m16n8k16.f32.f16"
 NOP = Instruction(Unit.NONE)
+STORE_CYCLES = 3  # that four sectors keep the pipe longer than one line
 LDS = Instruction(Unit.SHARED_LOAD, write=0, offsets=strided(32, 4))
 USE = Instruction(Unit.NONE, wait=1)
 BAR = Instruction(Unit.BARRIER)
@@ -243,13 +244,19 @@ def test_a_copys_data_takes_the_shared_data_pipe(go) -> None:  # type: ignore[no
     assert sorted(delays)[-5:] == [0, 1, 2, 3, 4]
 
 
-def test_membar_waits_for_what_is_outstanding_and_then_its_own_time(go) -> None:  # type: ignore[no-untyped-def]
-    fence = Instruction(Unit.MEMBAR)
-    store = Instruction(Unit.GLOBAL_STORE)
+def test_a_fence_travels_while_it_waits_for_what_is_outstanding(go) -> None:  # type: ignore[no-untyped-def]
+    fence, store = Instruction(Unit.MEMBAR), Instruction(Unit.GLOBAL_STORE)
     assert go([[fence, NOP]], "sm.control.membar_latency_cycles=50").end[0] == 51
-    run = go([[store, fence, NOP]], "sm.control.membar_latency_cycles=50")
-    assert run.end[0] == 300 + 50 + 1
-    assert lost(run, "membar") == 299 + 49
+    answered = go([[store, fence, NOP]], "sm.load_store.store_extra_latency_cycles=100")
+    assert answered.end[0] == 300 + 100 + STORE_CYCLES + 2
+    assert lost(answered, "membar") == 300 + 100 + STORE_CYCLES - 1
+    assert go([[store, fence, NOP]], "sm.control.membar_latency_cycles=900").end[0] == 1 + 900 + 1
+
+
+def test_a_store_keeps_the_memory_pipe_for_each_sector(go) -> None:  # type: ignore[no-untyped-def]
+    store = Instruction(Unit.GLOBAL_STORE, lines=1, sectors=4)
+    one, many = (go([[store] * count]).end[0] for count in (20, 40))
+    assert many - one == 20 * 4
 
 
 def test_taken_branch(go) -> None:  # type: ignore[no-untyped-def]
