@@ -3,6 +3,10 @@
 Tender's systolic array (arXiv:2406.12930) spends a cycle of every processing element on a border, because its
 shifter sits behind the adder. A tensor core reads C from registers and writes D back once per instruction, so here a
 row of 2:1 multiplexers stands in the path of C, and the products need not wait for it.
+
+The kernels' marks stand in code of its own for borders, which takes time for branches and for leaving and entering the
+loop, whatever the mma does. Hardware whose shift hangs on a predicate would need no such code: the variant ``ideal``
+bounds it.
 """
 
 from __future__ import annotations
