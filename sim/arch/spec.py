@@ -190,6 +190,7 @@ class L2Cache(Strict):
     far_fraction: Fraction
     bandwidth_bytes_per_cycle: BytesPerCycle  # all SMs together, reads
     write_share: Annotated[float, Field(gt=0, le=1)]  # of that, what they write when all write
+    cluster_sms: Annotated[float, Field(ge=1, le=1024)]  # SMs that get one answer to what they ask together
     sm_port_bytes_per_cycle: BytesPerCycle  # one SM
     clock_share: Fraction  # of the time to it and to DRAM, latency and rate: what follows the SM clock
 

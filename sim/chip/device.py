@@ -30,10 +30,13 @@ class CtaWork:
     name: str
     count: int
     phases_ns: Callable[[int, float], tuple[float, ...]]
-    further_ns: Callable[[int, float], float]  # of a further wave, whose CTAs are in all phases at once
     dram_reads: float  # bytes per CTA, mean over the launch: in the second phase
     dram_writes: float  # in the last
-    l2_bulk: float  # of the second phase, in bytes as they are read; written ones take longer and count more
+    l2_bulk: (
+        float  # bytes of the second phase; a written one counts as often as it takes longer than a read one
+    )
+    l2_merged: float  # of the second phase, those that L2 sends along with another SM's
+    rereads: float  # bytes of the second phase that came from DRAM for an earlier reader
     l2_rest: float  # of the last
     dram_share: float  # of the distinct data of the second phase; what the last asks is in L2
     awaited: float = 1.0  # of a stage's extra latency, what the CTAs' waits see
@@ -67,7 +70,7 @@ class DeviceRun:
     waves: int
 
 
-PHASES, STREAMING = 4, 1  # of the first wave; the phase after these is all further ones
+PHASES, STREAMING = 4, 1
 
 
 class _Cohort:
@@ -81,8 +84,6 @@ class _Cohort:
         """Return what the cohort asks while it works through its current phase."""
         phase, work = self.phase, self.work
         ctas = self.sms * self.resident
-        if phase == PHASES:
-            return self._further(ctas)
         return Demand(
             lambda latency: work.phases_ns(self.resident, latency)[phase],
             ctas * (0.0, work.dram_reads, 0.0, work.dram_writes)[phase],
@@ -90,20 +91,9 @@ class _Cohort:
             work.dram_share if phase == STREAMING else 0.0,
             self.sms,
             phase == STREAMING,
-            work.awaited,
-        )
-
-    def _further(self, ctas: float) -> Demand:
-        """Return what it asks in its further waves: SMs and CTAs have drifted apart, so phases are mixed."""
-        work, waves = self.work, self.generations - 1
-        return Demand(
-            lambda latency: waves * work.further_ns(self.resident, latency),
-            waves * ctas * (work.dram_reads + work.dram_writes),
-            waves * ctas * (work.l2_bulk + work.l2_rest),
-            work.dram_share,
-            self.sms,
-            True,
-            work.awaited,
+            self.work.awaited,
+            ctas * (work.l2_merged if phase == STREAMING else 0.0),
+            ctas * (work.rereads if phase == STREAMING else 0.0),
         )
 
 
@@ -188,10 +178,12 @@ class Device:
             if cohort.left * duration > shortest_ns * (1 + 1e-9) + 1e-6:
                 cohort.left -= elapsed_ns / duration
                 continue
-            cohort.phase, cohort.left = cohort.phase + 1, 1.0
-            if cohort.phase > PHASES or (cohort.phase == PHASES and cohort.generations == 1):
-                self._cohorts.remove(cohort)
-                free += cohort.sms
+            cohort.phase, cohort.left = (cohort.phase + 1) % PHASES, 1.0
+            if cohort.phase == 0:
+                cohort.generations -= 1
+                if cohort.generations == 0:
+                    self._cohorts.remove(cohort)
+                    free += cohort.sms
         return free
 
 

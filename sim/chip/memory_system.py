@@ -33,6 +33,13 @@ class Demand:
     sms: float
     streams: bool = False  # waits for whole stages, begun with none on their way
     awaited: float = 1.0  # of a stage's extra latency, what its waits see: less where they cover few lines
+    merged_bytes: float = 0.0  # of l2_bytes: what L2 sends along with another SM's
+    reread_bytes: float = 0.0  # of l2_bytes: what came from DRAM for an earlier reader
+
+    @property
+    def sent_bytes(self) -> float:
+        """Return what leaves L2."""
+        return self.l2_bytes - self.merged_bytes
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Balance:
 
 
 def _l2_load(demand: Demand) -> float:
-    return demand.l2_bytes
+    return demand.sent_bytes
 
 
 class MemorySystem:
@@ -86,7 +93,7 @@ class MemorySystem:
             latencies,
             sum(self._dram_load(d) / t for d, t in zip(demands, durations, strict=True))
             / self.dram_bytes_per_ns,
-            sum(d.l2_bytes / t for d, t in zip(demands, durations, strict=True)) / self.l2_bytes_per_ns,
+            sum(d.sent_bytes / t for d, t in zip(demands, durations, strict=True)) / self.l2_bytes_per_ns,
         )
 
     def _latency(self, demand: Demand, dram_ns: float, queue_ns: float) -> float:
@@ -104,7 +111,7 @@ class MemorySystem:
         ports = self.port_bytes_per_ns * demand.sms
         moving = max(
             demand.l2_bytes / ports if ports else 0.0,
-            demand.l2_bytes / self.l2_bytes_per_ns,
+            demand.sent_bytes / self.l2_bytes_per_ns,
             self._dram_load(demand) / self.dram_bytes_per_ns,
             SHORTEST_NS,
         )
@@ -114,7 +121,7 @@ class MemorySystem:
         """Return the bytes that keep DRAM busy as long as a cohort's do, with those beside them that L2 has."""
         if not demand.dram_bytes:
             return 0.0
-        return demand.dram_bytes + self._hit_cost * max(0.0, demand.l2_bytes - demand.dram_bytes)
+        return demand.dram_bytes + self._hit_cost * demand.reread_bytes
 
     def _asked(
         self, demands: Sequence[Demand], dram_ns: float, queue_ns: float, load: Callable[[Demand], float]

@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from sim.arch.spec import GpuSpec
 from sim.chip.cache import Cache
-from sim.chip.device import PHASES, STREAMING, CtaWork, DeviceRun, run_device
+from sim.chip.device import STREAMING, CtaWork, DeviceRun, run_device
 from sim.chip.memory_system import MemorySystem
 from sim.chip.occupancy import Occupancy, occupancy
 from sim.chip.operations import input_type, mma_counts, warp_ops
+from sim.chip.sharing import merged_shares
 from sim.chip.traffic import CtaTraffic, DramTraffic, cta_traffic, dram_traffic
 from sim.chip.waits import awaited_share
 from sim.exec.execute import execute
@@ -30,11 +31,11 @@ from sim.sm.plan import MOST_ITERATIONS
 F64 = npt.NDArray[np.float64]
 TRACES_KEPT = 256
 TIMINGS_KEPT = 4096
-LEAST_OF_A_WAVE = 0.5  # of the first: CTAs that overlap do not take less, whatever short replays say
 
 
 _TRACES = Cache(TRACES_KEPT, lambda classes: sum(len(each.trace.pc) for each in classes))
 _TRAFFIC = Cache(TRACES_KEPT)
+_SHARES = Cache(TRACES_KEPT)
 _TIMINGS = Cache(TIMINGS_KEPT, lambda timer: timer.rows)
 
 
@@ -73,8 +74,7 @@ class ChipRun:
         """The loaded memory latency that the CTAs saw, mean over time, in SM cycles."""
         spans = self.device.spans
         weights = [
-            (span.end_ns - span.start_ns) * span.sms * (span.phase in (STREAMING, PHASES)) + 1e-12
-            for span in spans
+            (span.end_ns - span.start_ns) * span.sms * (span.phase == STREAMING) + 1e-12 for span in spans
         ]
         mean = sum(w * span.latency_ns for w, span in zip(weights, spans, strict=True)) / sum(weights)
         return mean * self.clock_mhz / 1e3
@@ -195,13 +195,6 @@ class LatencyCurve:
         low, high = self._phases(right - 1), self._phases(right)
         return tuple(a + weight * max(0.0, b - a) for a, b in zip(low, high, strict=True))
 
-    def further(self, latency: float) -> float:
-        """Return the cycles of a further wave, whose CTAs begin while others of their SM still work."""
-        total = sum(self.phases(latency))
-        if self._timer.resident == 1:
-            return total
-        return max(LEAST_OF_A_WAVE * total, total - self._timer.overlap(self._nearest(latency)))
-
     def _nearest(self, latency: float) -> int:
         x = self._timer.latencies
         return min(range(len(x)), key=lambda index: abs(x[index] - latency))
@@ -224,14 +217,15 @@ def run_launch(launch: KernelLaunch, gpu: GpuSpec, clock_mhz: float | None = Non
     classes = trace_launch(launch)
     fits = occupancy(launch, gpu)
     dram = _dram(launch, gpu, classes, fits.ctas_per_sm * gpu.sm.count)
+    shares = _shares(launch, gpu, fits.ctas_per_sm)
     timer = SmTimer(gpu)
     clock = gpu.sm.max_clock_mhz if clock_mhz is None else clock_mhz
-    device = _device(launch, gpu, classes, fits, dram, timer, clock)
+    device = _device(launch, gpu, classes, fits, dram, shares, timer, clock)
     fixed_us = gpu.launch.graph_node_us + gpu.launch.ramp_us
     duty = tensor_duty(classes, gpu, (fixed_us + device.duration_ns / 1e3) * clock)
     settled = sustained_clock(gpu, duty) if clock_mhz is None else clock_mhz
     if settled != clock:
-        device = _device(launch, gpu, classes, fits, dram, timer, settled)
+        device = _device(launch, gpu, classes, fits, dram, shares, timer, settled)
     return ChipRun(launch, classes, fits, dram, device, settled, fixed_us, gpu.sm.count, timer)
 
 
@@ -249,18 +243,26 @@ def _dram(
     return _TRAFFIC.get((launch_identity(launch), concurrent, capacity), found)
 
 
+def _shares(launch: KernelLaunch, gpu: GpuSpec, ctas_per_sm: int) -> F64:
+    return _SHARES.get(
+        (launch_identity(launch), gpu.sm.count, gpu.l2.cluster_sms, ctas_per_sm),
+        lambda: merged_shares(launch, gpu.sm.count, gpu.l2.cluster_sms, ctas_per_sm, first_touches),
+    )
+
+
 def _device(
     launch: KernelLaunch,
     gpu: GpuSpec,
     classes: tuple[TracedClass, ...],
     fits: Occupancy,
     dram: DramTraffic,
+    shares: F64,
     timer: SmTimer,
     clock_mhz: float,
 ) -> DeviceRun:
     memory = MemorySystem(gpu, clock_mhz)
     weight = 1.0 / gpu.l2.write_share
-    works = [_work(traced, launch, dram, timer, memory.ns_per_cycle, weight) for traced in classes]
+    works = [_work(traced, launch, dram, shares, timer, memory.ns_per_cycle, weight) for traced in classes]
     return run_device(memory, gpu.sm.count, fits.ctas_per_sm, works)
 
 
@@ -268,6 +270,7 @@ def _work(
     traced: TracedClass,
     launch: KernelLaunch,
     dram: DramTraffic,
+    shares: F64,
     timer: SmTimer,
     ns_per_cycle: float,
     store_weight: float,
@@ -280,9 +283,6 @@ def _work(
             curves[resident] = timer.curve(traced, resident)
         return curves[resident]
 
-    def further_ns(resident: int, latency_ns: float) -> float:
-        return curve(resident).further(latency_ns / ns_per_cycle) * ns_per_cycle
-
     def phases_ns(resident: int, latency_ns: float) -> tuple[float, ...]:
         phases = curve(resident).phases(latency_ns / ns_per_cycle)
         return tuple(cycles * ns_per_cycle for cycles in phases)
@@ -291,10 +291,11 @@ def _work(
         f"{traced.cta_class.label} {traced.cta_class.cta}",
         traced.cta_class.count,
         phases_ns,
-        further_ns,
         (dram.read_bytes + (0.0 if total > bulk else dram.write_bytes)) / launch.ctas,
         (dram.write_bytes if total > bulk else 0.0) / launch.ctas,
         bulk,
+        traced.traffic.merged(shares),
+        dram.reread_bytes / launch.ctas,
         total - bulk,
         dram.share,
         traced.awaited,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sim.chip.sharing import cta_at
 from sim.isa.launch import Dim3, KernelLaunch
 from sim.isa.trace import WarpTrace
 from sim.isa.units import LOADS, STORES, Unit
@@ -31,7 +32,7 @@ class CtaTraffic:
 
     loads: F64
     stores: F64
-    bulk_loads: float
+    bulk_loads: F64
     bulk_stores: float
 
     @property
@@ -42,7 +43,11 @@ class CtaTraffic:
     def weighted(self, store_weight: float) -> tuple[float, float]:
         """Return all bytes, and those of the bulk, a stored one counted ``store_weight`` times."""
         total = float(self.loads.sum() + store_weight * self.stores.sum())
-        return total, self.bulk_loads + store_weight * self.bulk_stores
+        return total, float(self.bulk_loads.sum()) + store_weight * self.bulk_stores
+
+    def merged(self, shares: F64) -> float:
+        """Return the bytes of the bulk that L2 need not send, since it answers several SMs at once."""
+        return float(((1.0 - shares) * self.bulk_loads).sum())
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class DramTraffic:
     read_bytes: float
     write_bytes: float
     share: float
+    reread_bytes: float = 0.0  # of the data that comes from DRAM: what is read again and found in L2
 
 
 def cta_traffic(trace: WarpTrace, buffers: int) -> CtaTraffic:
@@ -66,7 +72,7 @@ def cta_traffic(trace: WarpTrace, buffers: int) -> CtaTraffic:
     return CtaTraffic(
         np.bincount(trace.buffer[loads], loaded[loads], buffers).astype(np.float64),
         np.bincount(trace.buffer[stores], stored[stores], buffers).astype(np.float64),
-        float(loaded[loads & bulk].sum()),
+        np.bincount(trace.buffer[loads & bulk], loaded[loads & bulk], buffers).astype(np.float64),
         float(stored[stores & bulk].sum()),
     )
 
@@ -92,9 +98,9 @@ def dram_traffic(
     workspace = np.array([buffer.role == "workspace" for buffer in launch.buffers])
     written = np.where(workspace, 0.0, np.minimum(stores, sizes))
     distinct = float(once.sum())
-    return DramTraffic(
-        float(read.sum()), float(written.sum()), min(1.0, float(read.sum()) / distinct) if distinct else 0.0
-    )
+    share = min(1.0, float(read.sum()) / distinct) if distinct else 0.0
+    again_bytes = float(np.maximum(0.0, loads - read)[cold].sum())
+    return DramTraffic(float(read.sum()), float(written.sum()), share, again_bytes)
 
 
 def _stays(role: str, nbytes: int, l2_bytes: int) -> bool:
@@ -111,7 +117,7 @@ def _reread(
 ) -> F64:
     """Return DRAM reads per buffer when waves re-read data: L2 as a list of the most recent CTA footprints."""
     probed = min(launch.ctas, PROBED_WAVES * concurrent)
-    touches = probe(launch, [_cta(launch.grid, index) for index in range(probed)])
+    touches = probe(launch, [cta_at(launch.grid, index) for index in range(probed)])
     footprint = loads / launch.ctas
     cache: OrderedDict[tuple[int, int], float] = OrderedDict()
     read = np.zeros(len(loads))
@@ -144,8 +150,3 @@ def _wave(
     while held > l2_bytes and cache:
         held -= cache.popitem(last=False)[1]
     return read
-
-
-def _cta(grid: Dim3, index: int) -> Dim3:
-    x, y, _ = grid
-    return index % x, index // x % y, index // (x * y)

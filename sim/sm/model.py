@@ -27,7 +27,6 @@ F64 = npt.NDArray[np.float64]
 LATENCY_POINTS = 7
 LATENCY_SPAN = 64  # the slowest point is so many times the unloaded latency: there only round trips count
 SEEDS = (0, 1)
-STEADY_WAVES = 4  # of CTAs that begin and end one by one; the third is timed
 STAGGER_CYCLES = (61, 158)  # between the starts of co-resident CTAs, one per seed in turn
 
 
@@ -105,7 +104,6 @@ class CtaTimer:
         self._plan = plan_replays(self._columns)
         self._bulk = bulk_sectors(self._columns, self._plan)
         self._points: dict[int, Point] = {}
-        self._overlaps: dict[int, float] = {}
 
     @property
     def iterations(self) -> int:
@@ -138,24 +136,6 @@ class CtaTimer:
         lead, tail, finish = np.mean(quiet, axis=0).tolist()
         spread = (max(totals) - min(totals)) / 2
         return Point(prologue, iteration, epilogue, lead, tail, finish, spread, np.mean(stalls, axis=0))
-
-    def overlap(self, index: int) -> float:
-        """Return what a further wave takes less than the first: its CTAs begin and end one by one."""
-        if index not in self._overlaps:
-            self._overlaps[index] = self._overlap(self.latencies[index])
-        return self._overlaps[index]
-
-    def _overlap(self, latency: float) -> float:
-        together = self._ends(latency, self.resident, STAGGER_CYCLES[0])[-1]
-        apart = self._ends(latency, STEADY_WAVES * self.resident, round(together / self.resident))
-        middle = (STEADY_WAVES - 1) * self.resident - 1
-        return max(0.0, together - (apart[middle] - apart[middle - self.resident]))
-
-    def _ends(self, latency: float, ctas: int, stagger: int) -> list[float]:
-        """Return when each of so many CTAs ends, in order, those that share the SM begun at a distance."""
-        drive = drive_for(self._gpu, self._plan, latency, self.resident, self._seeds[0], stagger)
-        run = replay(self._columns, drive._replace(ctas=ctas), self._plan.replays)
-        return sorted(float(end) for end in run.end)
 
     def timing(self, trace: WarpTrace) -> CtaTiming:
         """Return the timing at all latencies."""
