@@ -38,9 +38,21 @@ def _what(columns: SmColumns, state: e.State, w: int, warps: int) -> str:
         return f"waits at barrier {barrier}, where {arrived} of {alive} running warps have arrived"
     pc = int(columns.rows[row, y.R_PC])
     place = f"at {pc * 16:#06x} {columns.trace.program.text[pc]!r}"
+    if columns.rows[row, y.R_UNIT] == Unit.MBARRIER_WAIT and why == y.LONG:
+        return f"waits {place} for {_phase(columns, state, row, w // warps)}"
     if why in (y.LONG, y.SHORT):
         return f"waits {place} for {_counter(columns, state, w, row, pc)}"
     return f"waits {place} ({y.STALL_NAMES[why]})"
+
+
+def _phase(columns: SmColumns, state: e.State, row: int, slot: int) -> str:
+    """Say what the present phase of a row's mbarrier lacks."""
+    number = int(columns.rows[row, y.R_MBARRIER])
+    arrived, missing, completed = (int(value) for value in state.mbarrier[slot, number])
+    return (
+        f"mbarrier {number}, in whose phase {completed + 1} {arrived} of {int(columns.needs[number])} arrivals "
+        f"and all but {missing} bytes have come"
+    )
 
 
 def _counter(columns: SmColumns, state: e.State, w: int, row: int, pc: int) -> str:

@@ -385,11 +385,14 @@ def _begin(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, beg
     st.sm[sm, M_GEMM_MARK] = st.sm[sm, M_SERVED]
     due = begin + max(c.static[pc, y.S_INTERVAL], c.static[pc, y.S_OPERANDS])
     st.sm[sm, M_GEMM_NEXT] = due // TICKS
+    results = 0
+    if c.static[pc, y.S_ARGUMENT] & 1:  # a group's results are written, as long again, until they may be read
+        results = min(c.static[pc, y.S_INTERVAL], begin + c.static[pc, y.S_LATENCY] * TICKS - due)
     first = who & ((1 << WARP_BITS) - 1)
     for v in range(first, _group_end(warps, first)):
         core = _core_of(m, d, warps, v)
         st.pipe[core, TENSOR] = due
-        st.core[core, B_GEMM] = due
+        st.core[core, B_GEMM] = due + results
         if who >> WARP_BITS != st.warp[first, W_BORN]:
             continue
         st.warp[v, W_QUEUED] -= 1

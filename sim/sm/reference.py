@@ -104,7 +104,9 @@ class Core:
     queue: deque[Entry] = field(default_factory=deque)
     addressing: int = 0  # cycle at which address generation is free
     returned: int = 0  # tick at which the return path is free
-    multiplying: int = 0  # tick until which its tensor core works on a wgmma
+    multiplying: int = (
+        0  # tick until which a wgmma uses its registers: at work, then writing a group's results
+    )
 
 
 @dataclass
@@ -306,8 +308,12 @@ class Twin:
     def begin_multiply(self, sm: Sm, work: Multiply) -> None:
         """Begin a wgmma; its warps may issue the next."""
         sm.at_work, work.mark = work, sm.served
+        due = work.begin + work.alone()
+        readable = work.begin + work.static[y.S_LATENCY] * TICKS
+        closes = work.static[y.S_ARGUMENT] & 1
+        results = min(work.static[y.S_INTERVAL], readable - due) if closes else 0  # that are written
         for warp in work.warps:
-            warp.core.pipes[Unit.TENSOR] = warp.core.multiplying = work.begin + work.alone()
+            warp.core.pipes[Unit.TENSOR], warp.core.multiplying = due, due + results
             warp.queued -= 1
 
     def end_multiply(self, sm: Sm, work: Multiply, due: int, t: int) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sim.arch.load import load_gpu
+from sim.errors import DeadlockError
 from sim.isa.units import Unit
 from sim.sm.columns import resolve
 from sim.sm.layout import STALL_NAMES, Drive
@@ -138,7 +139,8 @@ def test_a_copy_is_there_after_a_round_trip_and_its_transfer(size: int) -> None:
 
 def test_no_phase_ends_before_its_bytes_are_there() -> None:
     short = [[arrive(0, 256), copy(0, 128)], [wait(0, 1), NOP]]
-    with pytest.raises(Exception, match="nothing can go on after cycle"):
+    lacks = "for mbarrier 0, in whose phase 1 1 of 1 arrivals and all but 128 bytes have come"
+    with pytest.raises(DeadlockError, match=lacks):
         go(short, mbarriers=(1,))
 
 
