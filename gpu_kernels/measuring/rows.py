@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from gpu_kernels.measuring.launches import Launch
 from sim.config import Strict
 from sim.errors import ConfigError
 from sim.jsonl import read_records, to_text
@@ -100,6 +101,7 @@ class Row(Strict):
     timing: Timing | None
     counters: Counters | None
     provenance: Provenance
+    launch: Launch | None = None  # so that the row can be simulated when the kernel has changed
 
 
 def load_rows(path: Path | str) -> tuple[Row, ...]:

@@ -19,6 +19,7 @@ from typing import Any
 import gpu_kernels
 from gpu_kernels.measuring import counters
 from gpu_kernels.measuring.cases import Case, write_plan
+from gpu_kernels.measuring.launches import record
 from gpu_kernels.measuring.rows import SCHEMA_VERSION, Row
 from gpu_kernels.measuring.soft import describe, tell
 from sim.arch.spec import GpuSpec
@@ -189,6 +190,7 @@ class Session:
                     "driver": self.driver,
                     "ncu": self.ncu_version,
                 },
+                "launch": record(launch).model_dump(mode="json"),
             },
             lambda key: f"case {index}: {dotted(key)}",
         )

@@ -113,7 +113,7 @@ def usage(run: ChipRun, gpu: GpuSpec, totals: Mapping[str, float]) -> Usage:
     return Usage(
         {
             "dram": totals["dram_bytes"] / memory.dram_bytes_per_ns,
-            "l2": totals["l2_bytes"] / memory.l2_bytes_per_ns,
+            "l2": (totals["l2_bytes"] - run.l2_merged_bytes) / memory.l2_bytes_per_ns,
             "shared_memory": shared / gpu.sm.count * cycle_ns,
             "tensor": tensor_cycles(run, gpu) * cycle_ns,
             "issue": totals["instructions"] / (gpu.sm.count * gpu.sm.sub_cores) * cycle_ns,

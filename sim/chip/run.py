@@ -63,6 +63,7 @@ class ChipRun:
     launch_us: float  # fixed costs
     sms: int
     timer: SmTimer
+    l2_merged_bytes: float = 0.0  # of what SMs read: what L2 sent along with another SM's
 
     @property
     def resident(self) -> int:
@@ -226,7 +227,8 @@ def run_launch(launch: KernelLaunch, gpu: GpuSpec, clock_mhz: float | None = Non
     settled = sustained_clock(gpu, duty) if clock_mhz is None else clock_mhz
     if settled != clock:
         device = _device(launch, gpu, classes, fits, dram, shares, timer, settled)
-    return ChipRun(launch, classes, fits, dram, device, settled, fixed_us, gpu.sm.count, timer)
+    merged = sum(each.cta_class.count * each.traffic.merged(shares) for each in classes)
+    return ChipRun(launch, classes, fits, dram, device, settled, fixed_us, gpu.sm.count, timer, merged)
 
 
 def _dram(

@@ -67,7 +67,7 @@ def _speeds(summary: Summary) -> list[Speed]:
             Speed(
                 scheme=case.scheme,
                 options=" ".join(f"{name}={value}" for name, value in case.options.items()),
-                tile=case.tile,
+                tile=case.tile + (" (earlier)" if each.superseded else ""),
                 m=case.m,
                 n=case.n,
                 k=case.k,

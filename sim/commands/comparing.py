@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpu_kernels.catalog import with_codes
+from gpu_kernels.measuring.launches import archived, restore
 from gpu_kernels.measuring.manifest import Recorded, recorded_files
 from gpu_kernels.measuring.rows import FOLDER, SUFFIX, Row, load_rows
+from sim.arch.spec import GpuSpec
 from sim.chip import accounting
 from sim.chip.run import ChipRun, run_launch
 from sim.commands.parallel import in_order
@@ -44,6 +46,7 @@ class Task:
     source: str
     kind: str
     arch: str  # the machine to simulate it on
+    folder: Path  # of its file
     prediction: Prediction | None = None  # committed before the row was measured
 
     @property
@@ -69,7 +72,7 @@ def _tasks_of(file: Path, recorded: Recorded | None, arch: str) -> Iterator[Task
     foretold = _predictions(file.parent / recorded.predictions) if recorded and recorded.predictions else {}
     for number, row in enumerate(load_rows(file), 1):
         key = launch_key(row.program, row.options, row.grid, row.m, row.n, row.k)
-        yield Task(row, f"{file}:{number}", kind, arch, foretold.get(key))
+        yield Task(row, f"{file}:{number}", kind, arch, file.parent, foretold.get(key))
 
 
 def _predictions(path: Path) -> Mapping[Hashable, Prediction]:
@@ -106,12 +109,10 @@ def _program(task: Task) -> tuple[str, str, int, int, int]:
 def compare(task: Task) -> Outcome:
     """Simulate one row with the kernel, tile and sizes it was measured with."""
     row, gpu = task.row, machine(task.arch)
-    try:
-        launch = described_launches(row.scheme, row.m, row.n, row.k, row.options, gpu, row.tile)[0]
-    except TcsimError as error:
-        return Skipped(task.case, task.source, f"today's kernel does not run it: {error}", stale=True)
-    if reason := _stale(row, launch):
-        return Skipped(task.case, task.source, reason, stale=True)
+    found = _launch(task, gpu)
+    if isinstance(found, str):
+        return Skipped(task.case, task.source, found, stale=True)
+    launch, superseded = found
     try:
         run = run_launch(launch, gpu)
         time, missing = _time(row, launch, run, task)
@@ -136,8 +137,31 @@ def compare(task: Task) -> Outcome:
         counters=counters,
         missing=(*missing, *uncounted),
         cublas_us=row.timing.cublas_us if row.timing else None,
+        superseded=superseded,
         foretold=_foretold(row, task.prediction),
     )
+
+
+def _launch(task: Task, gpu: GpuSpec) -> tuple[KernelLaunch, bool] | str:
+    """Return the row's launch and whether its kernel has changed since, or why there is none to simulate.
+
+    One that has changed is simulated from its record and the archived program, unless codes decide its addresses.
+    """
+    row = task.row
+    try:
+        launch = described_launches(row.scheme, row.m, row.n, row.k, row.options, gpu, row.tile)[0]
+        reason = _stale(row, launch)
+    except TcsimError as error:
+        launch, reason = None, f"today's kernel does not run it: {error}"
+    if launch is not None and not reason:
+        return launch, False
+    if row.launch is None or get_scheme(row.scheme).codes_matter(row.options):
+        return reason
+    try:
+        program = archived(task.folder, row.program)
+        return (restore(row.launch, row.grid, program), True) if program is not None else reason
+    except TcsimError as error:
+        return f"{reason}; {error}"
 
 
 def _stale(row: Row, launch: KernelLaunch) -> str:

@@ -87,6 +87,7 @@ class Comparison:
     time: TimePair | None
     counters: Mapping[str, CounterPair]
     missing: tuple[str, ...] = ()
+    superseded: bool = False  # measured with a kernel that has changed since
     cublas_us: float | None = None  # of cuBLAS on FP16 operands, measured beside it
     foretold: TimePair | None = None  # the time with the prediction that was committed before the measurement
 

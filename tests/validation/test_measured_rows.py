@@ -110,7 +110,7 @@ def test_no_value_of_the_sample_is_missing() -> None:
 @cache
 def today() -> Task:
     """Return a timed row as if it had been measured with today's kernel."""
-    task = next(task for task in everything() if task.row.timing)
+    task = next(task for task in everything() if task.row.timing and task.row.scheme == "fp16")
     row = task.row
     launch = launches(row.scheme, row.m, row.n, row.k, row.options, machine(GPU), row.tile)[0]
     own = {"program": launch.program.identity, "grid": launch.grid}
@@ -118,7 +118,7 @@ def today() -> Task:
 
 
 def changed(**fields: object) -> Task:
-    return replace(today(), row=today().row.model_copy(update=fields))
+    return replace(today(), row=today().row.model_copy(update={"launch": None, **fields}))
 
 
 @pytest.mark.parametrize(
