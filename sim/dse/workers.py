@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -91,7 +92,7 @@ class _Team:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, self.evaluate), daemon=True)
-        with _interrupts_ignored():
+        with interrupts_held():
             process.start()
         theirs.close()
         worker = _Worker(process, ours)
@@ -160,13 +161,22 @@ def _work(pipe: Connection, evaluate: Evaluate) -> None:
 
 
 @contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Start a child that ignores Ctrl-C: the parent alone answers it, in one line."""
-    if threading.current_thread() is not threading.main_thread():
+def interrupts_held() -> Iterator[None]:
+    """Start a child that Ctrl-C does not reach: the parent alone answers it, in one line.
+
+    A child keeps the blocked signals that it is born with. A Ctrl-C meanwhile comes to the parent afterwards.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # else the first start does it, and it unblocks the signal
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))  # from any other thread
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)

@@ -18,6 +18,7 @@ from sim.dse.expand import Job
 from sim.dse.run import chunked, run_jobs
 from sim.dse.store import ResultStore, point_key
 from sim.dse.table import csv_text
+from sim.dse.workers import interrupts_held
 from sim.errors import TcsimError
 from sim.results import RunResult
 from tests.unit.dse.fake_evaluator import SWEEP, evaluate, jobs_of
@@ -159,6 +160,14 @@ def test_ctrl_c_ends_a_sweep_and_its_workers_without_a_word_of_theirs(tmp_path: 
     _, stderr = process.communicate(timeout=20)  # ends when the last worker closes it
     assert (process.returncode, stderr) == (1, b"interrupted\n")
     assert stored(store) >= 5
+
+
+def test_ctrl_c_while_a_worker_starts_comes_afterwards() -> None:
+    started = False
+    with pytest.raises(KeyboardInterrupt), interrupts_held():
+        os.kill(os.getpid(), signal.SIGINT)
+        started = True
+    assert started
 
 
 def test_a_killed_sweep_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
