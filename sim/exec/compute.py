@@ -225,20 +225,16 @@ def funnel_shift(s, m, active, regs, uni, const, x, y, z):
     ln.integer(z, s[3], regs, uni, const)
     unsigned = (m & o.UNSIGNED) != 0
     for lane in range(LANES):
+        width = np.uint64(64 if m & o.DOUBLE else 32)
         amount = np.uint64(y[lane])
-        if m & o.DOUBLE:
-            amount = (
-                amount & np.uint64(63) if m & o.WRAP else min(amount, np.uint64(63 if not unsigned else 64))
-            )
-        else:
-            amount = amount & np.uint64(31) if m & o.WRAP else min(amount, np.uint64(32))
+        amount = amount & (width - np.uint64(1)) if m & o.WRAP else min(amount, width)
         value = np.uint64(x[lane]) | (np.uint64(z[lane]) << np.uint64(32))
         if m & o.LEFT:
             value = value << amount if amount < np.uint64(64) else np.uint64(0)
         elif unsigned:
             value = value >> amount if amount < np.uint64(64) else np.uint64(0)
         else:
-            value = np.uint64(np.int64(value) >> np.int64(amount))
+            value = np.uint64(np.int64(value) >> min(np.int64(amount), np.int64(63)))
         x[lane] = np.uint32(value >> np.uint64(32)) if m & o.HIGH else np.uint32(value & _M32)
     ln.write(s[0], x, active, regs, uni)
 

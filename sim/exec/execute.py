@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.errors import DeadlockError, TcsimError
-from sim.exec import access, asynchronous, bulk, mbarrier, state, warpgroup
+from sim.exec import access, asynchronous, bulk, image, mbarrier, state, warpgroup
 from sim.exec.folding import contradicted
 from sim.exec.interpreter import BAD_DIVERGENCE, FAULT, GROW, LEFT_THE_CODE, RUNAWAY, run_warp
 from sim.exec.joint import fold_loops
@@ -84,7 +84,7 @@ def execute(launch: KernelLaunch, cta_class: CtaClass, fold: bool = True) -> Exe
 
 def execute_grid(launch: KernelLaunch) -> Iterator[Execution]:
     """Execute every CTA of a launch, in the grid's order and on one memory, without folding: all that it does."""
-    memory = state.build_memory(launch, CtaClass((0, 0, 0), launch.ctas))
+    memory = image.build_memory(launch, CtaClass((0, 0, 0), launch.ctas))
     gx, gy, gz = launch.grid
     for z, y, x in product(range(gz), range(gy), range(gx)):
         memory.tags[:] = -1  # each CTA is taken to find an empty L1
@@ -112,7 +112,7 @@ def _attempt(
         launch,
         instruction_columns(launch.program),
         state.build_registers(launch, cta_class.cta),
-        memory or state.build_memory(launch, cta_class),
+        memory or image.build_memory(launch, cta_class),
         state.build_folder(launch.warps, fold, _unsafe(launch) if fold else None, least_period),
         state.build_scratch(),
         np.zeros(4, np.int64),

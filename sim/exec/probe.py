@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sim.exec import state
+from sim.exec import image, state
 from sim.exec.execute import instruction_columns, release_barriers
 from sim.exec.interpreter import GROW, run_warp
 from sim.isa.launch import CtaClass, Dim3, KernelLaunch
@@ -26,7 +26,7 @@ def first_touches(launch: KernelLaunch, ctas: Sequence[Dim3]) -> npt.NDArray[np.
     touches = np.full((len(ctas), max(1, len(launch.buffers))), -1, np.int64)
     warps = launch.warps if bool((launch.program.unit == int(Unit.BULK_LOAD)).any()) else 1
     columns = instruction_columns(launch.program)
-    memory = state.build_memory(launch, CtaClass((0, 0, 0), 1))
+    memory = image.build_memory(launch, CtaClass((0, 0, 0), 1))
     folder = state.build_folder(launch.warps, False)
     scratch = state.build_scratch()
     recorder = state.build_recorder(warps, PROBE_ROWS, 1 << 9)

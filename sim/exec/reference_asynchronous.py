@@ -8,11 +8,11 @@ import numpy as np
 
 from sim.errors import TcsimError
 from sim.exec.bulk import PARAMETERS_HIGH
+from sim.exec.image import buffer_address
 from sim.exec.reference_float import pack
 from sim.exec.reference_integer import meaning
 from sim.exec.reference_memory import ACCESSES, Mbarrier, Seen, addresses
 from sim.exec.reference_state import LANE, LANES, Array, Group, Step
-from sim.exec.state import buffer_address
 from sim.isa import opcodes as o
 from sim.isa.launch import TensorMap
 from sim.isa.opcodes import Kind, Op

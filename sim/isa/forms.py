@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from sim.isa import opcodes as o
+from sim.isa.forms_async import ARRIVALS, ROWS, WGMMA
 from sim.isa.opcodes import Op
 from sim.isa.units import Unit
 
@@ -52,9 +53,6 @@ _ATOMICS = {
     "ADD": o.ADD, "MIN": o.MIN, "MAX": o.MAX, "INC": o.INC, "EXCH": o.EXCH, "AND": o.AND_OP, "OR": o.OR_OP,
     "XOR": o.XOR_OP, "CAS": o.CAS, "CAST": o.TEST_AND_SET, "SUM": o.ADD,
 }  # fmt: skip
-
-# How many arrivals (A) and bytes (T) an mbarrier hears of: one, none, or what the register says
-_ARRIVALS = {"A1T0": 0, "ART0": o.COUNT_REGISTER, "A0TR": o.TX_REGISTER | o.NO_ARRIVAL}
 
 _INT_COMPARE = "{LT,LE,GT,GE,EQ,NE}"
 _FLOAT_COMPARE = "{LT,LE,GT,GE,EQ,NE,NUM,LTU,LEU,GTU,GEU,EQU,NEU}"
@@ -194,22 +192,7 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
     ("WARPSYNC[.ALL]", Op.WARPSYNC, Unit.BRANCH, "s?"),
     ("BAR.SYNC[.DEFER_BLOCKING]", Op.BAR, Unit.BARRIER, "s,s?"),
     ("PMTRIG", Op.MARKER, Unit.NONE, "i"),
-    ("ELECT", Op.ELECT, Unit.ALU, "D,d,p"),
-    ("USETMAXREG.DEALLOC.CTAPOOL", Op.SET_REGISTERS, Unit.SET_REGISTERS, "i"),
-    ("USETMAXREG.TRY_ALLOC.CTAPOOL", Op.SET_REGISTERS, Unit.SET_REGISTERS, "D,i"),
-    ("FENCE.VIEW.ASYNC[.S]", Op.NOP, Unit.PROXY_FENCE, ""),
-    ("WARPGROUP.ARRIVE", Op.NOP, Unit.WGMMA_ARRIVE, ""),
-    ("WARPGROUP.DEPBAR.LE", Op.WGMMA_WAIT, Unit.WGMMA_WAIT, "b,i"),
-    ("SYNCS.EXCH.64", Op.MBARRIER_INIT, Unit.MBARRIER_INIT, "d,m,s"),
-    ("SYNCS.ARRIVE.TRANS64[.RED][.{A1T0,ART0,A0TR}]", Op.MBARRIER_ARRIVE, Unit.MBARRIER_ARRIVE, "d,m,s"),
-    ("SYNCS.PHASECHK.TRANS64.TRYWAIT", Op.MBARRIER_WAIT, Unit.MBARRIER_WAIT, "D,m,s"),
-    ("SYNCS.CCTL.IV", Op.NOP, Unit.NONE, "m"),
-    ("UTMALDG.{1,2,3,4,5}D", Op.TENSOR_LOAD, Unit.BULK_LOAD, "m,m,x?"),
-    ("UTMASTG.{1,2,3,4,5}D", Op.TENSOR_STORE, Unit.BULK_STORE, "m,m,x?"),
-    ("UBLKCP.S.G", Op.BULK_LOAD, Unit.BULK_LOAD, "m,m,s,x?"),
-    ("UBLKCP.G.S", Op.BULK_STORE, Unit.BULK_STORE, "m,m,s,x?"),
-    ("UTMACMDFLUSH", Op.NOP, Unit.BULK_COMMIT, ""),
-    ("UTMACCTL.PF", Op.NOP, Unit.NONE, "u"),
+    *ROWS,
 )
 
 # Tensor operations: SASS opcode -> PTX shape and types (accumulator, input), the key of the machine's table
@@ -222,14 +205,6 @@ _MMA = {
     "IMMA.16832.S8.S8": ("m16n8k32.s32.s8", 2),
     "IMMA.16816.S8.S8": ("m16n8k16.s32.s8", 0),
 }
-
-# Those of a warpgroup: opcode pattern, types, k and the widths n that it has
-_WGMMA = (
-    ("HGMMA.64x{n}x16.F32", "f32.f16", 16, range(8, 257, 8)),
-    ("HGMMA.64x{n}x16.F16", "f16.f16", 16, range(8, 257, 8)),
-    ("HGMMA.64x{n}x16.F32.BF16", "f32.bf16", 16, range(8, 257, 8)),
-    ("IGMMA.64x{n}x32.S8.S8", "s32.s8", 32, (8, 16, 24, *range(32, 257, 16))),
-)
 
 
 def expand(pattern: str) -> list[str]:
@@ -283,7 +258,7 @@ def _special_modifiers(op: Op, tokens: list[str], opcode: str) -> int:
     if op in (Op.TENSOR_LOAD, Op.TENSOR_STORE):
         return int(tokens[0][0])
     if op == Op.MBARRIER_ARRIVE:
-        return _ARRIVALS.get(tokens[-1], o.TX_REGISTER)
+        return ARRIVALS.get(tokens[-1], o.TX_REGISTER)
     if op == Op.BRA:
         return o.ANY_LANE if "U" in tokens else 0
     if op == Op.S2R and opcode == "CS2R":
@@ -323,7 +298,7 @@ def forms() -> dict[str, Form]:
 def _wgmma_forms() -> dict[str, Form]:
     """Return one form per width; A is a register or the first descriptor, which the decoder adds to the name."""
     table = {}
-    for pattern, types, k, widths in _WGMMA:
+    for pattern, types, k, widths in WGMMA:
         op = Op.HGMMA if pattern.startswith("HGMMA") else Op.IGMMA
         half = 1 if types == "f16.f16" else 0
         bf16 = o.BF16 if types == "f32.bf16" else 0

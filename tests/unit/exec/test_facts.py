@@ -235,6 +235,30 @@ def test_shifts_clamp_or_wrap(amount: int) -> None:
     assert list(out) == expected
 
 
+@pytest.mark.parametrize("amount", [0, 1, 31, 32, 63, 64, 65, 1 << 31])
+def test_shifts_of_pairs_clamp_to_64(amount: int) -> None:
+    """As PTX says of shl.b64 and shr.{u,s}64: a shift by 64 or more leaves nothing but the sign."""
+    low, high = 0x89ABCDEF, 0x81234567
+    lines = [
+        "SHF.L.U64.HI R3, R0, R1, R2",
+        "SHF.L.S64.HI R4, R0, R1, R2",
+        "SHF.R.U64 R5, R0, R1, R2",
+        "SHF.R.S64 R6, R0, R1, R2",
+        "SHF.L.W.U64.HI R7, R0, R1, R2",
+    ]
+    out = run(lines, {0: np.uint32(low), 1: np.uint32(amount), 2: np.uint32(high)}).general[3:8, 0]
+    pair, clamped = high << 32 | low, min(amount, 64)
+    left = pair << clamped >> 32 & 0xFFFFFFFF
+    expected = [
+        left,
+        left,
+        pair >> clamped & 0xFFFFFFFF,
+        (pair - (1 << 64)) >> clamped & 0xFFFFFFFF,
+        pair << amount % 64 >> 32 & 0xFFFFFFFF,
+    ]
+    assert list(out) == expected
+
+
 def test_byte_permutation_picks_and_replicates_signs() -> None:
     lines = [
         "PRMT R2, R0, 0x7610, R1",

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.exec import state
-from sim.exec.execute import instruction_columns
+from sim.exec import image, state
+from sim.exec.execute import Execution, execute, instruction_columns
 from sim.exec.interpreter import STOPPED, run_warp
-from sim.exec.reference import Reference, special_registers
+from sim.exec.reference import Reference, execute_reference, special_registers
 from sim.exec.reference_state import Group, Warp
 from sim.isa import opcodes as o
 from sim.isa.forms import Form, forms
@@ -24,6 +24,7 @@ from sim.isa.units import Unit
 
 Array = npt.NDArray[Any]
 CONSTANT_BYTES, SHARED_BYTES, BUFFER_BYTES = 1024, 4096, 4096
+COLUMNS = "pc lanes lines sectors misses taken buffer mbarrier phase arrivals tx mbarriers".split()  # noqa: SIM905
 CONTROL = {
     Op.BRA, Op.EXIT, Op.BSSY, Op.BSYNC, Op.BREAK, Op.WARPSYNC, Op.BAR, Op.CALL, Op.RET, Op.MBARRIER_WAIT, Op.WGMMA_WAIT,
 }  # fmt: skip
@@ -129,7 +130,7 @@ def program_of(lines: Sequence[str], seed: int = 0) -> Program:
 def run_executor(launch: KernelLaunch, start: Start) -> Outcome:
     """Run the compiled executor."""
     registers = state.build_registers(launch, (0, 0, 0))
-    memory = state.build_memory(launch, launch.classes[0])
+    memory = image.build_memory(launch, launch.classes[0])
     registers.general[0] = start.general
     registers.uniform[0] = start.uniform
     registers.predicates[0] = start.predicates
@@ -152,7 +153,7 @@ def run_executor(launch: KernelLaunch, start: Start) -> Outcome:
 
 def run_twin(launch: KernelLaunch, start: Start) -> Outcome:
     """Run the readable twin."""
-    memory = state.build_memory(launch, launch.classes[0])
+    memory = image.build_memory(launch, launch.classes[0])
     memory.shared[-SHARED_BYTES:] = start.shared
     mask = np.arange(32) < launch.threads
     warp = Warp(0, memory, special_registers(launch, (0, 0, 0)), [Group(0, mask)], ~mask)
@@ -171,6 +172,16 @@ def run_twin(launch: KernelLaunch, start: Start) -> Outcome:
         warp.general, warp.uniform, warp.predicates.astype(np.uint8), warp.uniform_predicates.astype(np.uint8),
         memory.flat, memory.shared, memory.local, np.stack(columns, axis=1), patterns,
     )  # fmt: skip
+
+
+def run_both(launch: KernelLaunch) -> Execution:
+    """Run a CTA in the executor and in the twin, assert that all is equal, return the executor's."""
+    ours, twin = execute(launch, launch.classes[0], fold=False), execute_reference(launch, launch.classes[0])
+    np.testing.assert_array_equal(ours.memory.flat, twin.memory.flat)
+    np.testing.assert_array_equal(ours.memory.shared, twin.memory.shared)
+    for column in COLUMNS:
+        np.testing.assert_array_equal(getattr(ours.trace, column), getattr(twin.trace, column), column)
+    return ours
 
 
 def assert_same(a: Outcome, b: Outcome, text: str, nans: bool = False) -> None:
