@@ -27,6 +27,8 @@ from sim.isa.units import NO_COUNTER, Unit
 
 STEMS = sorted(path.name.removesuffix(".cubin.xz") for path in FOLDER.glob("*.cubin.xz"))
 SMALL = "fp16_16x64.sm_90a"
+CUDA_CORES_ONLY = ("dequant_optq_", "lut_gemm_")  # schemes without tensor instructions
+TENSOR_UNITS = (Unit.TENSOR, Unit.WGMMA)
 
 
 @cache
@@ -49,11 +51,17 @@ def test_reuse_bits_are_those_of_the_text(stem: str) -> None:
 def test_control_codes_are_plausible(stem: str) -> None:
     program = load_stem(stem)
     variable = np.isin(program.unit, [Unit.SHARED_LOAD, Unit.GLOBAL_LOAD, Unit.ATOMIC])
-    fixed = np.isin(program.unit, [Unit.ALU, Unit.FMA, Unit.IMAD, Unit.TENSOR, Unit.BRANCH])
+    fixed = np.isin(program.unit, [Unit.ALU, Unit.FMA, Unit.IMAD, Unit.TENSOR, Unit.WGMMA, Unit.BRANCH])
     assert (program.write_counter[fixed] == NO_COUNTER).all()
     assert (program.write_counter[variable] != NO_COUNTER).any()
     assert set(program.write_counter) | set(program.read_counter) <= {0, 1, 2, 3, 4, 5, NO_COUNTER}
-    assert program.stall[program.unit == Unit.TENSOR].min() >= 1
+    assert (program.stall[np.isin(program.unit, TENSOR_UNITS)] >= 1).all()
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_program_multiplies_on_one_kind_of_unit(stem: str) -> None:
+    kind = None if stem.startswith(CUDA_CORES_ONLY) else Unit.WGMMA if "_wgmma_" in stem else Unit.TENSOR
+    assert set(load_stem(stem).unit) & set(TENSOR_UNITS) == ({kind} if kind is not None else set())
 
 
 def test_facts_of_the_binary_are_read() -> None:
