@@ -29,9 +29,7 @@ from sim.sm.model import CtaTimer, Point
 from sim.sm.plan import MOST_ITERATIONS
 
 F64 = npt.NDArray[np.float64]
-TRACES_KEPT = 256
-TIMINGS_KEPT = 4096
-
+TRACES_KEPT, TIMINGS_KEPT = 256, 4096
 
 _TRACES = Cache(TRACES_KEPT, lambda classes: sum(len(each.trace.pc) for each in classes))
 _TRAFFIC = Cache(TRACES_KEPT)
