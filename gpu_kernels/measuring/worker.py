@@ -33,7 +33,8 @@ from workloads.schemes.base import get_scheme
 
 USER_ERROR = 2
 CONTEXT_LOST = 75  # exit status: start another worker
-PREPARED_TOGETHER = 5  # sets of weights, by threads, before any of them is measured
+PREPARED_TOGETHER = 16  # sets of weights, by threads, before any of them is measured
+PREPARED_ELEMENTS = 2**29.5  # of weights in them together: some 30 bytes each
 
 Indexed = tuple[int, Case]
 
@@ -78,11 +79,23 @@ def prepare(cases: tuple[Indexed, ...], seed: int) -> Prepared:
 
 def prepared_groups(cases: Sequence[Indexed], seed: int) -> Iterator[Prepared]:
     """Prepare some groups at a time; nothing is prepared while another is measured."""
-    every = groups(cases)
-    for start in range(0, len(every), PREPARED_TOGETHER):
-        chunk = every[start : start + PREPARED_TOGETHER]
+    for chunk in batches(groups(cases)):
         with ThreadPoolExecutor() as pool:
             yield from list(pool.map(lambda each: prepare(each, seed), chunk))
+
+
+def batches(every: Sequence[tuple[Indexed, ...]]) -> Iterator[list[tuple[Indexed, ...]]]:
+    """Cut groups into those that are prepared together: so many, and as much as memory holds."""
+    chunk: list[tuple[Indexed, ...]] = []
+    elements = 0
+    for group in every:
+        size = group[0][1].n * group[0][1].k
+        if chunk and (len(chunk) == PREPARED_TOGETHER or elements + size > PREPARED_ELEMENTS):
+            yield chunk
+            chunk, elements = [], 0
+        chunk, elements = [*chunk, group], elements + size
+    if chunk:
+        yield chunk
 
 
 class Worker:
