@@ -23,6 +23,7 @@ LARGEST_COUNTED = 2**24.5  # elements: the profiled process draws its operands a
 MOST_COUNTED = 20  # cases of a scheme: the profiler takes a second for some launches
 LARGEST_FITTED = 2**22  # elements: formats fitted by iteration take half a second for a million
 MULTIPLES = (8, 64, 128, 256, 1024)  # of N and K, each as likely: awkward to round
+FEW_TOKENS, MOST_TILES_OF_FEW = 8, 4  # tiles of fewer tokens are of kernels for as few: so many tiles at most
 ROUND_SHARE = 0.5  # of the M that are powers of two
 
 
@@ -66,9 +67,14 @@ def _draw(scheme: Scheme, random: np.random.Generator, gpu: GpuSpec) -> Case | N
         return None
     names = [each.label.split()[1] for each in catalog.launches(scheme.name, m, n, k, options, gpu)]
     tile = names[int(random.integers(len(names)))]
-    if m > MOST_TOKEN_TILES * catalog.tiles(scheme.name)[tile].tokens:
+    if m > _most_tokens(catalog.tiles(scheme.name)[tile].tokens):
         return None
     return replace(case, tile=tile, counted=n * k <= LARGEST_COUNTED)
+
+
+def _most_tokens(tile_tokens: int) -> int:
+    """Return up to how many tokens anybody would use a tile of so many."""
+    return tile_tokens * (MOST_TILES_OF_FEW if tile_tokens < FEW_TOKENS else MOST_TOKEN_TILES)
 
 
 def _tokens(random: np.random.Generator) -> int:
