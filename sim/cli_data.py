@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -48,11 +49,14 @@ def measure(
     date: Annotated[str, typer.Option("--date", help="YYYY-MM-DD. [default: today]")] = "",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the operands.")] = 0,
     counters: Annotated[bool, typer.Option("--counters/--no-counters", help="With Nsight Compute.")] = True,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0, help="Begin no case after so long.")
+    ] = math.inf,
 ) -> None:
     """Verify, time and profile the kernels on this machine's NVIDIA GPU; needs CuPy."""
     from sim.commands import measure as command
 
-    raise typer.Exit(command.run(suite, arch, out, date, seed, counters))
+    raise typer.Exit(command.run(suite, arch, out, date, seed, counters, seconds))
 
 
 def accelerator(

@@ -50,7 +50,10 @@ BORDER_SHAPES = (
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel on one shape; ``timed`` and ``counted`` say what to measure besides correctness."""
+    """One kernel on one shape; ``timed`` and ``counted`` say what to measure besides correctness.
+
+    ``compared``: cuBLAS is timed on the shape as well.
+    """
 
     scheme: str
     options: Mapping[str, OptionValue]
@@ -60,6 +63,7 @@ class Case:
     k: int
     timed: bool = False
     counted: bool = False
+    compared: bool = True
 
     @property
     def weights(self) -> tuple[object, ...]:

@@ -60,7 +60,7 @@ def _draw(scheme: Scheme, random: np.random.Generator, gpu: GpuSpec) -> Case | N
     ]
     if not usable:
         return None
-    case = Case(scheme.name, options, usable[0], m, n, k, timed=True)
+    case = Case(scheme.name, options, usable[0], m, n, k, timed=True, compared=False)
     if options.get("fit") == "binary" and n * k > LARGEST_FITTED:
         return None
     if n * k > LARGEST_WEIGHTS or m * n * k > LARGEST_PRODUCT or not is_legal(case, gpu):

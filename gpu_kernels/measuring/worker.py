@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -46,7 +48,7 @@ class Prepared:
     cases: tuple[Indexed, ...]
     operands: Operands
     reference: npt.NDArray[np.float64]  # [largest M, n]
-    half_weights: Half | None  # for cuBLAS, if anything is timed
+    half_weights: Half | None  # for cuBLAS, if anything is compared with it
 
 
 def groups(cases: Sequence[Indexed]) -> list[tuple[Indexed, ...]]:
@@ -73,8 +75,8 @@ def prepare(cases: tuple[Indexed, ...], seed: int) -> Prepared:
     operands = draw(cases, seed)
     weights = operands.scheme.dequantize(operands.quantized)
     reference = operands.x.astype(np.float64) @ weights.T
-    timed = any(case.timed for _, case in cases)
-    return Prepared(cases, operands, reference, weights.astype(np.float16) if timed else None)
+    compared = any(case.timed and case.compared for _, case in cases)
+    return Prepared(cases, operands, reference, weights.astype(np.float16) if compared else None)
 
 
 def prepared_groups(cases: Sequence[Indexed], seed: int) -> Iterator[Prepared]:
@@ -141,9 +143,10 @@ class Worker:
     def _rotation(self, prepared: Prepared) -> RotatingCopies:
         """Upload the weights, as many copies as timing needs."""
         sample = prepared.cases[0][1].launch(self._gpu, prepared.operands)
-        if prepared.half_weights is None:
+        if not any(case.timed for _, case in prepared.cases):
             return RotatingCopies(self._device, sample, 1)
-        self._time_cublas(prepared, prepared.half_weights)
+        if prepared.half_weights is not None:
+            self._time_cublas(prepared, prepared.half_weights)
         return RotatingCopies(
             self._device, sample, copies_needed(rotating_bytes(sample), self._device.l2_bytes)
         )
@@ -171,7 +174,7 @@ class Worker:
     def _time_cublas(self, prepared: Prepared, half: Half) -> None:
         """Time cuBLAS on the same shapes, once for all schemes."""
         n, k = half.shape
-        wanted = {case.m for _, case in prepared.cases if case.timed}
+        wanted = {case.m for _, case in prepared.cases if case.timed and case.compared}
         missing = sorted(m for m in wanted if (m, n, k) not in self._cublas_us)
         if self._cublas is None or not missing:
             return
@@ -188,8 +191,9 @@ class Worker:
         self._output.flush()
 
 
-def time_plan(plan: Path, output: Path, chosen: Sequence[int]) -> int:
-    """Verify and time the chosen cases of a plan."""
+def time_plan(plan: Path, output: Path, chosen: Sequence[int], seconds: float = math.inf) -> int:
+    """Verify and time the chosen cases of a plan; begin none after ``seconds``."""
+    until = time.monotonic() + seconds
     gpu_name, seed, cases = read_plan(plan)
     gpu, device = load_gpu(gpu_name), Device()
     check_device(gpu, device)
@@ -197,6 +201,8 @@ def time_plan(plan: Path, output: Path, chosen: Sequence[int]) -> int:
         worker = Worker(gpu, device, stream)
         worker.write({"provenance": worker.provenance()})
         for prepared in prepared_groups([(index, cases[index]) for index in chosen], seed):
+            if time.monotonic() > until:
+                return 0
             if not worker.measure(prepared):
                 return CONTEXT_LOST
             device.free_unused()
@@ -232,11 +238,12 @@ def main() -> int:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--only", type=Path, required=True, help="JSON list of case numbers")
     parser.add_argument("--launches", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no case after so long")
     args = parser.parse_args()
     chosen = json.loads(args.only.read_text(encoding="utf-8"))
     try:
         if args.mode == "time":
-            return time_plan(args.plan, args.output, chosen)
+            return time_plan(args.plan, args.output, chosen, args.seconds)
         return count_plan(args.plan, args.launches, chosen)
     except TcsimError as error:
         tell(str(error))

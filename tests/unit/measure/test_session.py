@@ -163,7 +163,7 @@ def _workers(
     asked: list[list[int]] = []
     left = list(runs)
 
-    def run(arguments: list[str], only: list[int], seconds: int) -> str:
+    def run(arguments: list[str], only: list[int]) -> str:
         asked.append(list(only))
         records = left.pop(0)
         with Path(arguments[-1]).open("a", encoding="utf-8") as stream:
@@ -203,6 +203,23 @@ def test_workers_that_get_nowhere_are_not_started_for_ever(
     _workers(nothing, monkeypatch, [])
     with pytest.raises(TcsimError, match="nothing can be measured: exit status 139"):
         nothing.verify_and_time()
+
+
+def test_what_there_is_no_time_for_is_left_out_by_chance_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cupy: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = Session(H200, "h200", CASES * 4, tmp_path, "2026-11-21", seconds=0.0)
+    order = session._in_order(list(range(12)))
+    assert sorted(order) == list(range(12)) and order != sorted(order)
+    monkeypatch.setattr("gpu_kernels.measuring.device.import_cupy", lambda: cupy)
+    monkeypatch.setattr(
+        session,
+        "_run",
+        lambda arguments, only: str(worker.time_plan(session.plan, Path(arguments[-1]), only, 0.0) or ""),
+    )
+    session.verify_and_time()
+    assert not session.measured and not session.failures
+    assert "not measured: 12 cases, no time left" in capsys.readouterr().err
 
 
 NCU = """#!{python}
