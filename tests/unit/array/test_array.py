@@ -68,11 +68,17 @@ def test_weight_stationary_loads_each_piece_of_the_weights_once() -> None:
 
 
 def test_what_fits_a_buffer_is_read_once() -> None:
-    room = TENDER.buffers.input_bytes // 2
-    assert fetches(room, 100 * room, TENDER) == (1, 1)
+    rows = TENDER.buffers.input_bytes // 2 // 2048  # of 4096 elements in half of the buffer: one tile
+    assert rows == TENDER.array.rows
+    assert fetches(TENDER, Matmul(rows, 100_000, 4096, 4)) == (1, 1)
     # weights twice, rather than inputs a hundred times
-    assert fetches(2 * room, 100 * room, TENDER) == (1, 2)
-    assert fetches(100 * room, 2 * room, TENDER) == (2, 1)
+    assert fetches(TENDER, Matmul(2 * rows, 100 * rows, 4096, 4)) == (1, 2)
+    assert fetches(TENDER, Matmul(100 * rows, 2 * rows, 4096, 4)) == (2, 1)
+
+
+def test_where_no_tile_fits_its_buffer_every_tile_streams_its_operands() -> None:
+    assert fetches(TENDER, Matmul(2048, 4096, 16384, 4)) == (4096 // 64, 2048 // 64)
+    assert fetches(TENDER, Matmul(2048, 4096, 16384, 8)) == (4096 // 32, 2048 // 32)
 
 
 def test_no_matmul_is_faster_than_its_bytes_or_its_multiplications() -> None:
@@ -101,7 +107,7 @@ def test_a_mixture_lies_between_its_parts() -> None:
 @pytest.mark.parametrize("name", available())
 def test_every_number_of_every_accelerator_has_a_source(name: str) -> None:
     machine = load_accelerator(name)
-    assert machine.name == name and len(machine.sources) == 16
+    assert machine.name == name and len(machine.sources) >= 16
     assert run_matmul(machine, Matmul(64, 256, 256, machine.precision.operand_bits)).cycles > 0
 
 
@@ -116,6 +122,10 @@ def test_the_command_times_a_model_on_every_array(capsys: pytest.CaptureFixture[
     assert run(["accelerator", "--m", "2048", "--model", "opt-6.7b", "--groups", "8", "--json"]) == 0
     totals = {each["accelerator"]: each for each in json.loads(capsys.readouterr().out)}
     assert set(totals) == set(available())
-    assert (
-        totals["int8"]["cycles"] > 3.5 * totals["tender"]["cycles"]
-    )  # four times the elements, the same DRAM
+    # of the same area; its own PEs composed for 8 bits take four times as long
+    assert 1.8 < totals["int8"]["cycles"] / totals["tender"]["cycles"] < 2.1
+
+
+def test_the_arrays_have_equal_areas() -> None:
+    areas = {name: load_accelerator(name).array.area_mm2 for name in available()}
+    assert all(abs(area / areas["tender"] - 1) < 0.03 for area in areas.values()), areas
