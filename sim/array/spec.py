@@ -60,7 +60,8 @@ class Precision(Strict):
 class Action(Strict):
     """Energy per action."""
 
-    mac_pj: Energy  # one multiplication of pe_bits operands with its addition
+    multiply_pj: Energy  # one multiplication of pe_bits operands; PEs that work as one do all of theirs
+    accumulate_pj: Energy  # adding one product, however wide its operands, to its sum
     sram_pj_per_byte: Energy
     dram_pj_per_byte: Energy
 

@@ -168,9 +168,8 @@ def _energy_uj(machine: Accelerator, matmul: Matmul, sram: int, dram: int) -> fl
     serial = machine.array.serial_bits is not None
     steps = passes(machine, matmul) if serial else ceil(matmul.bits / machine.array.pe_bits) ** 2
     energy = machine.energy
-    picojoules = (
-        matmul.macs * steps * energy.mac_pj + sram * energy.sram_pj_per_byte + dram * energy.dram_pj_per_byte
-    )
+    mac = steps * energy.multiply_pj + energy.accumulate_pj
+    picojoules = matmul.macs * mac + sram * energy.sram_pj_per_byte + dram * energy.dram_pj_per_byte
     return picojoules / 1e6
 
 
