@@ -68,4 +68,6 @@ def _line(axes: Axes, index: int, row: Row) -> None:
 def _label(row: Row) -> str:
     published = value_text(row.published_low, row.published_high, row.quantity)
     where = f" ({row.machine})" if row.machine and row.machine not in row.claim.lower() else ""
-    return f"{row.claim}{where}: {published}, simulated {number(row.simulated)} {UNITS[row.quantity]}"
+    return (
+        f"{row.claim}{where}: published {published}, simulated {number(row.simulated)} {UNITS[row.quantity]}"
+    )

@@ -22,6 +22,7 @@ class Method(Strict):
 
     scheme: str = ""
     options: dict[str, int | str] = Field(default_factory=dict)
+    tile: str | None = None  # of the scheme's kernel; None: the fastest
     accelerator: str = ""
 
     @model_validator(mode="after")

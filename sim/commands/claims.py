@@ -51,14 +51,13 @@ def _points(claim: Claim, method: Method) -> Iterator[Point]:
 
 
 @cache
-def _checked(
-    arch: str, scheme: str, options: tuple[tuple[str, int | str], ...], m: int, n: int, k: int
-) -> Point:
-    return check(Point(arch, (), (), scheme, options, None, m, n, k))
+def _checked(point: Point) -> Point:
+    return check(point)
 
 
 def _point(arch: str, method: Method, m: int, n: int, k: int) -> Point:
-    return _checked(arch, method.scheme, tuple(method.options.items()), m, n, k)
+    options = tuple(method.options.items())
+    return _checked(Point(arch, (), (), method.scheme, options, method.tile, m, n, k))
 
 
 def layer_points(arch: str, method: Method, llm: Model, batch: int) -> dict[str, Point]:
@@ -89,7 +88,10 @@ def _rows(paper: Paper, claim: Claim, results: Results) -> Iterator[Row]:
     if claim.decode is not None:
         steps = [_step(claim, method, claim.decode, results) for method in _methods(claim)]
         value = steps[-1].total_us / steps[0].total_us if claim.against else steps[0].total_us / 1e3
-        yield _row(paper, claim, [value], "; against ".join(map(_step_text, steps)))
+        texts = list(map(_step_text, steps))
+        if claim.against is None:
+            texts[0] += f", {value - claim.ends[0]:+.1f} ms"
+        yield _row(paper, claim, [value], "; against ".join(texts))
         return
     yield _matmul_row(paper, claim, results)
 

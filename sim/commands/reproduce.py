@@ -80,8 +80,8 @@ def _say(each: Reproduction) -> None:
     if each.sensitivities:
         say("")
         say("What the paper does not say, and how far each number moves with it:")
-        header, cells = matrix(each.sensitivities)
-        show(Table(header, cells, right=tuple(range(1, len(header)))))
+        unknowns, cells = matrix(each.sensitivities)
+        show(Table(unknowns, cells, right=tuple(range(1, len(unknowns)))))
     say("")
 
 
