@@ -30,6 +30,7 @@ class Row:
     source: str
     note: str  # why they differ, as far as one knows without simulating
     computed: str  # what the simulation says of it
+    bar_of: str = ""  # the claim of which this is one model
 
     @property
     def nearest(self) -> float:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TOP, _ROW, _GAP = 0.85, 0.2, 0.55  # inches
-_LEFT, _WIDTH = 5.9, 3.9
+_LEFT, _WIDTH = 6.1, 3.7
 _FACTORS = (0.25, 0.5, 0.8, 1, 1.25, 2, 4)
 
 

@@ -96,7 +96,7 @@ def reproduce(
     claims: Annotated[
         str | None,
         typer.Option(
-            "--claims", metavar="NAMES", help="Papers, comma-separated: lut_gemm,flute,tender. [default: all]"
+            "--claims", metavar="NAMES", help="Papers (tcsim list papers), comma-separated. [default: all]"
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,

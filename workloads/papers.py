@@ -105,7 +105,8 @@ class Unknown(Strict):
     """An input that a paper does not say; ``values`` are those that one could take for it."""
 
     name: Text
-    field: str  # a dotted path of the accelerators' YAML, or tokens, or attention (0 or 1)
+    # dotted paths of the accelerators' YAML, tokens or attention (0 or 1), which have the same value
+    fields: tuple[str, ...] = Field(min_length=1)
     values: tuple[float, ...] = Field(min_length=2)
     only: tuple[str, ...] = ()  # accelerators that it is about; none: all
     why: Text

@@ -79,7 +79,8 @@ def passes(machine: Accelerator, matmul: Matmul) -> int:
 def compute_cycles(machine: Accelerator, matmul: Matmul) -> int:
     """Return the index of the cycle in which the last PE is done, tile after tile.
 
-    Output-stationary: each tile takes its reduction, the bubbles between groups and the skew of both edges.
+    Output-stationary: each tile takes its reduction, the bubbles between groups and the skew of both edges. Its sums
+    leave for the output buffer while the next tile is multiplied.
     Weight-stationary: the rows of the array hold a piece of the reduction, which is loaded row by row.
     Broadcast: each tile takes its reduction, in lanes and passes; the number of cycles, as its artifact counts.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 from reports.reproduction import Row, Sensitivity
@@ -79,11 +80,11 @@ def rows(paper: Paper, results: Results) -> list[Row]:
 def _rows(paper: Paper, claim: Claim, results: Results) -> Iterator[Row]:
     if claim.prefill is not None:
         values = [_ratio(claim, claim.prefill, name) for name in claim.prefill.models]
-        yield _row(paper, claim, values, _share_text(claim, values))
-        for name, value in zip(claim.prefill.models, values, strict=True):
-            if name in claim.bars:
-                bar = claim.bars[name]
-                yield _row(paper, claim, [value], "", f"{claim.name}, {name}", (bar, bar))
+        yield _row(
+            paper, claim, values, f"{min(values):.2f} to {max(values):.2f}; {_share_text(paper, claim)}"
+        )
+        for bar, value in zip(_bars(claim), values, strict=False):
+            yield replace(_row(paper, bar, [value], _share_text(paper, bar)), bar_of=claim.name)
         return
     if claim.decode is not None:
         steps = [_step(claim, method, claim.decode, results) for method in _methods(claim)]
@@ -96,20 +97,22 @@ def _rows(paper: Paper, claim: Claim, results: Results) -> Iterator[Row]:
     yield _matmul_row(paper, claim, results)
 
 
-def _row(
-    paper: Paper,
-    claim: Claim,
-    values: Sequence[float],
-    computed: str,
-    name: str = "",
-    published: tuple[float, float] | None = None,
-) -> Row:
-    low, high = published or claim.ends
+def _bars(claim: Claim) -> Iterator[Claim]:
+    """Return a claim for each model of which the paper has a bar, in the order of the models."""
+    assert claim.prefill is not None
+    for name, groups in claim.prefill.models.items() if claim.bars else ():
+        own = claim.prefill.model_copy(update={"models": {name: groups}})
+        changes = {"name": f"{claim.name}, {name}", "prefill": own, "published": claim.bars[name], "bars": {}}
+        yield claim.model_copy(update=changes)
+
+
+def _row(paper: Paper, claim: Claim, values: Sequence[float], computed: str) -> Row:
+    low, high = claim.ends
     where = claim.machine or claim.method.accelerator
     mean = math.exp(sum(map(math.log, values)) / len(values))
     return Row(
         paper.title,
-        name or claim.name,
+        claim.name,
         where,
         claim.quantity,
         low,
@@ -184,12 +187,27 @@ def _step_text(step: DecodeStep) -> str:
 # ------------------------------------------------------------------------------------- accelerators
 
 
-def _share_text(claim: Claim, values: Sequence[float]) -> str:
-    """Say with which share of 8 bits the published number would come out."""
+def _share_text(paper: Paper, claim: Claim) -> str:
+    """Say with which share of 8 bits the published number would come out, and what its speed-up's share gives."""
     assert claim.against is not None
-    share, own = implied(claim), accelerator(claim.against.accelerator).precision.wide_share
-    wanted = "with no share it comes out" if share is None else f"with {share:.0%} it comes out"
-    return f"{min(values):.2f} to {max(values):.2f}; {own:.0%} of {claim.against.accelerator} in 8 bits, {wanted}"
+    rival = claim.against.accelerator
+    share, own = implied(claim), accelerator(rival).precision.wide_share
+    wanted = (
+        "no share gives the published number" if share is None else f"{share:.0%} give the published number"
+    )
+    text = f"{own:.0%} of {rival} in 8 bits, {wanted}"
+    if claim.quantity == "energy_ratio":
+        found = [implied(each) for each in _speedups(paper, claim)]
+        shares = [each for each in found if each is not None]
+        text += "".join(f", the {each:.0%} of its speed-up {_at(claim, each):.2f}" for each in shares)
+    return text
+
+
+def _speedups(paper: Paper, claim: Claim) -> Iterator[Claim]:
+    """Return the paper's speed-up over the same rival, of the same models."""
+    for each in paper.claims:
+        if (each.quantity, each.method, each.against) == ("speedup", claim.method, claim.against):
+            yield from (one for one in (each, *_bars(each)) if one.prefill == claim.prefill)
 
 
 def _ratio(claim: Claim, work: Prefill, name: str, own: Changes = (), other: Changes = ()) -> float:
@@ -252,13 +270,14 @@ def _sensitivity(claim: Claim, unknown: Unknown) -> Sensitivity:
         max(unknown.values),
         min(found),
         max(found),
-        implied(claim) if unknown.field == IMPLIED else None,
+        implied(claim) if unknown.fields == (IMPLIED,) else None,
     )
 
 
 def _with(claim: Claim, unknown: Unknown, value: float) -> float:
+    changes = tuple((field, value) for field in unknown.fields)
     own, other = (
-        ((unknown.field, value),) if not unknown.only or method.accelerator in unknown.only else ()
+        changes if not unknown.only or method.accelerator in unknown.only else ()
         for method in _methods(claim)
     )
     return mean_ratio(claim, own, other)
@@ -266,11 +285,11 @@ def _with(claim: Claim, unknown: Unknown, value: float) -> float:
 
 def implied(claim: Claim) -> float | None:
     """Return the share of the rival's multiplications in 8 bits with which the published number would come out."""
+    return _zero(lambda share: _at(claim, share) - claim.ends[0], 0.0, 1.0)
 
-    def at(share: float) -> float:
-        return mean_ratio(claim, (), ((IMPLIED, share),)) - claim.ends[0]
 
-    return _zero(at, 0.0, 1.0)
+def _at(claim: Claim, share: float) -> float:
+    return mean_ratio(claim, (), ((IMPLIED, share),))
 
 
 def _zero(rising: Callable[[float], float], low: float, high: float) -> float | None:

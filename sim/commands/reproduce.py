@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -91,10 +91,8 @@ def _cells(index: int, row: Row) -> tuple[str, ...]:
     return str(index), row.claim, row.machine, published, simulated_text, f"{row.ratio:.2f}"
 
 
-def _why(found: Sequence[Row]) -> list[tuple[str, str, str]]:
-    """Return source and reason of each row that does not repeat those of the one before."""
-    lines: list[tuple[str, str, str]] = []
+def _why(found: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
+    """Return source and reason of each row; those of single models are in the files."""
     for index, row in enumerate(found, 1):
-        if row.computed or not lines:
-            lines.append((str(index), row.source, row.why))
-    return lines
+        if not row.bar_of:
+            yield str(index), row.source, row.why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -59,13 +60,13 @@ def test_the_mean_of_the_bars_is_the_published_mean(name: str, claim: Claim) -> 
 @pytest.mark.parametrize("name", available_papers())
 def test_unknown_inputs_are_fields_of_the_accelerators(name: str) -> None:
     for unknown in load_paper(name).unknowns:
-        for value in unknown.values:
+        for field, value in itertools.product(unknown.fields, unknown.values):
             for chosen in map(load, unknown.only or accelerators()):
-                level: object = changed(chosen, ((unknown.field, value),))
-                if unknown.field in NOT_THEIR_OWN:
+                level: object = changed(chosen, ((field, value),))
+                if field in NOT_THEIR_OWN:
                     assert level == chosen
                     continue
-                for part in unknown.field.split("."):
+                for part in field.split("."):
                     level = getattr(level, part)
                 assert level == value
 

@@ -62,6 +62,16 @@ def test_operands_of_twice_the_bits_take_four_elements_each() -> None:
     assert 3.9 < wide / narrow < 4.0  # the skew is halved
 
 
+def test_wider_operands_multiply_on_four_elements_and_add_once() -> None:
+    energy = TENDER.energy.model_copy(update={"sram_pj_per_byte": 0, "dram_pj_per_byte": 0})
+    machine, work = TENDER.model_copy(update={"energy": energy}), Matmul(128, 128, 128, 4)
+    macs, multiply, add = 128**3, energy.multiply_pj, energy.accumulate_pj
+    assert run_matmul(machine, work).energy_uj == pytest.approx(macs * (multiply + add) / 1e6)
+    assert run_matmul(machine, replace(work, bits=8)).energy_uj == pytest.approx(
+        macs * (4 * multiply + add) / 1e6
+    )
+
+
 def test_weight_stationary_loads_each_piece_of_the_weights_once() -> None:
     machine = TENDER.model_copy(update={"dataflow": "weight_stationary"})
     assert compute_cycles(machine, Matmul(100, 128, 64, 4)) == 2 * (64 + 100 + 126) - 1
