@@ -11,7 +11,7 @@ from reports.output import replace_file, save_figure, write_csv
 
 UNITS = {"speedup": "x", "energy_ratio": "x", "time_us": "µs", "step_ms": "ms"}
 CLOSE = 0.15  # a ratio within it needs no word
-NAME = "reproduction"
+STEM = "reproduction"
 
 
 @dataclass(frozen=True)
@@ -127,12 +127,12 @@ def render(found: Sequence[Reproduction], out_dir: Path) -> list[Path]:
     rows = [row for each in found for row in each.rows]
     columns = [*(each.name for each in fields(Row)), "ratio"]
     paths = [
-        write_csv([{**asdict(row), "ratio": row.ratio} for row in rows], columns, out_dir / f"{NAME}.csv")
+        write_csv([{**asdict(row), "ratio": row.ratio} for row in rows], columns, out_dir / f"{STEM}.csv")
     ]
     with drawing():
-        paths += save_figure(draw(found), out_dir, NAME)
+        paths += save_figure(draw(found), out_dir, STEM)
     text = page(found)
-    return [replace_file(out_dir / f"{NAME}.md", lambda path: _write(path, text)), *paths]
+    return [replace_file(out_dir / f"{STEM}.md", lambda path: _write(path, text)), *paths]
 
 
 def _write(path: Path, text: str) -> None:
@@ -141,7 +141,7 @@ def _write(path: Path, text: str) -> None:
 
 def page(found: Sequence[Reproduction]) -> str:
     """Return everything as one page of Markdown."""
-    parts = ["# Published and simulated", f"![Published and simulated]({NAME}.png)"]
+    parts = ["# Published and simulated", f"![Published and simulated]({STEM}.png)"]
     for each in found:
         parts += [f"## {each.title}", each.reference, each.how.strip(), _row_table(each.rows)]
         if each.sensitivities:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.array.spec import Accelerator, available, load_accelerator
-from sim.array.systolic import run_tile
+from sim.array.systolic import run_tile, run_weight_stationary
 from sim.array.timing import Matmul, compute_cycles, effective_size, fetches, run_matmul, run_mixed
 from sim.cli import run
 from sim.errors import ConfigError
@@ -70,6 +70,16 @@ def test_wider_operands_multiply_on_four_elements_and_add_once() -> None:
     assert run_matmul(machine, replace(work, bits=8)).energy_uj == pytest.approx(
         macs * (4 * multiply + add) / 1e6
     )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
+def test_stationary_weights_take_their_closed_form(m: int, rows: int, columns: int) -> None:
+    inputs, weights = draw(m, columns, rows, m + 10 * rows + 100 * columns)
+    found = run_weight_stationary(inputs, weights)
+    assert np.array_equal(found.sums, inputs @ weights)
+    machine = sized(rows, columns).model_copy(update={"dataflow": "weight_stationary"})
+    assert found.cycles == compute_cycles(machine, Matmul(m, columns, rows, 4)) + 1
 
 
 def test_weight_stationary_loads_each_piece_of_the_weights_once() -> None:
