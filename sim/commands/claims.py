@@ -109,7 +109,6 @@ def _bars(claim: Claim) -> Iterator[Claim]:
 def _row(paper: Paper, claim: Claim, values: Sequence[float], computed: str) -> Row:
     low, high = claim.ends
     where = claim.machine or claim.method.accelerator
-    mean = math.exp(sum(map(math.log, values)) / len(values))
     return Row(
         paper.title,
         claim.name,
@@ -117,7 +116,7 @@ def _row(paper: Paper, claim: Claim, values: Sequence[float], computed: str) -> 
         claim.quantity,
         low,
         high,
-        mean,
+        geometric_mean(values),
         min(values),
         max(values),
         claim.source,
@@ -246,8 +245,13 @@ def changed(chosen: Accelerator, changes: Changes) -> Accelerator:
 def mean_ratio(claim: Claim, own: Changes = (), other: Changes = ()) -> float:
     """Return the geometric mean over the models of the claim."""
     assert claim.prefill is not None
-    values = [_ratio(claim, claim.prefill, name, own, other) for name in claim.prefill.models]
-    return math.exp(sum(map(math.log, values)) / len(values))
+    return geometric_mean([_ratio(claim, claim.prefill, name, own, other) for name in claim.prefill.models])
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Return the geometric mean, which lies between the values to the last bit."""
+    mean = math.exp(sum(map(math.log, values)) / len(values))
+    return min(max(mean, min(values)), max(values))
 
 
 def sensitivities(paper: Paper) -> list[Sensitivity]:
