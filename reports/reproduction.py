@@ -10,7 +10,7 @@ from reports.markdown import table
 from reports.output import replace_file, save_figure, write_csv
 
 UNITS = {"speedup": "x", "energy_ratio": "x", "time_us": "µs", "step_ms": "ms"}
-CLOSE = 0.15  # a ratio within it needs no word
+CLOSE = 0.15  # a ratio within it needs no word, nor does a value within a published range
 STEM = "reproduction"
 
 
@@ -45,7 +45,8 @@ class Row:
     @property
     def why(self) -> str:
         """Return the note, if they differ, and what the simulation says."""
-        differs = not 1 - CLOSE <= self.ratio <= 1 + CLOSE
+        ranged = self.published_low < self.published_high
+        differs = self.ratio != 1 if ranged else not 1 - CLOSE <= self.ratio <= 1 + CLOSE
         parts = [self.note if differs else "", self.computed]
         return "; ".join(part for part in parts if part)
 
