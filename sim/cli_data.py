@@ -96,6 +96,23 @@ def study(
     command.run(what, arch, model, out, workers)
 
 
+def reproduce(
+    claims: Annotated[
+        str | None,
+        typer.Option(
+            "--claims", metavar="NAMES", help="Papers (tcsim list papers), comma-separated. [default: all]"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Directory for the page and its tables.")] = None,
+    workers: Workers = None,
+) -> None:
+    """Simulate the papers' headline numbers on their machines: published, simulated, and why they differ."""
+    from sim.commands import reproduce as command
+
+    command.run(claims, as_json, out, workers)
+
+
 def calibrate(
     folder: Annotated[Path, typer.Option("--from", help="Rows of python -m gpu_kernels.micro.")],
     out: Annotated[Path, typer.Option("--out", help="The YAML file to write.")],
@@ -112,5 +129,5 @@ def calibrate(
 
 def add_to(app: typer.Typer) -> None:
     """Declare the commands of this module."""
-    for command in (validate, predict, measure, accelerator, study, calibrate):
+    for command in (validate, predict, measure, accelerator, study, reproduce, calibrate):
         app.command()(command)

@@ -12,7 +12,6 @@ from sim.isa.launch import KernelLaunch
 
 SCHEME = "flute"
 KERNEL = "flute_matmul"
-TARGETS = ("sm_90a",)
 MULTIPLE_N, MULTIPLE_K = 16, BLOCK_K  # one packing block
 HALF_BYTES = 2
 PRMT_ENTRY_BYTES = 256  # 32 copies of a pair and as much room unused: one PRMT makes the offset of an entry
@@ -63,6 +62,7 @@ TILES = {
         _tile(4, 16, 128, (1, 2, 4), 3, 4, 2, copies=1),
         _tile(4, 16, 128, (1, 2, 4), 3, 4, 2, copies=8),
         _tile(4, 32, 128, (1, 4, 2), 4, 2, 2),
+        _tile(4, 32, 128, (1, 4, 2), 4, 2, 2, copies=8),  # for GPUs with less shared memory
         _tile(4, 64, 128, (1, 2, 4), 3, 4, 1),
         _tile(3, 8, 128, (1, 2, 4), 3, 4, 2),
         _tile(3, 16, 128, (1, 2, 4), 3, 4, 2),
