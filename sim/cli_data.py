@@ -100,12 +100,16 @@ def accuracy(
         Path | None, typer.Option("--text", help="A text file; of MiniLM, a sentence per line.")
     ] = None,
     schemes: Annotated[
-        str | None, typer.Option("--schemes", metavar="NAME,...", help="Which to compare. [default: all]")
+        str | None,
+        typer.Option("--schemes", metavar="NAME,...", help="Also tender_intB_gG[_all]. [default: all]"),
     ] = None,
-    tokens: Annotated[int, typer.Option("--tokens", min=2, help="Of the text, for perplexity.")] = 2048,
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", min=2, help="Of the text, for --model-dir. [default: 2048]")
+    ] = None,
     window: Annotated[
-        int, typer.Option("--window", min=2, help="Tokens that see each other, for perplexity.")
-    ] = 2048,
+        int | None,
+        typer.Option("--window", min=2, help="Tokens that see each other, for --model-dir. [default: 2048]"),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Directory for the figure and its tables.")
     ] = None,

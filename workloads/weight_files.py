@@ -55,24 +55,25 @@ def _safetensors(path: Path, tensor: str) -> Array:
         (tensor,) = matrices
     if tensor not in matrices:
         raise unknown("matrix", tensor, matrices, str(path))
-    return decoded(path, tensor, raw, begin, matrices[tensor])
+    return as_float(stored(path, tensor, raw, begin, matrices[tensor]))
 
 
-def decoded(path: Path, tensor: str, raw: bytes | mmap.mmap, data: int, entry: Mapping[str, Any]) -> Array:
-    """Return a tensor's values as a view of ``raw``, whose data begin at ``data``; BF16 as float32."""
+def stored(path: Path, tensor: str, raw: bytes | mmap.mmap, data: int, entry: Mapping[str, Any]) -> Array:
+    """Return a tensor's values as they are stored, a view of ``raw``, whose data begin at ``data``; BF16 as uint16."""
     if entry["dtype"] not in TYPES:
         raise ConfigError(str(path), f"{tensor}: got {entry['dtype']}, allowed: {', '.join(TYPES)}")
     begin, end = entry["data_offsets"]
     kind = np.dtype(TYPES[entry["dtype"]])
     try:
-        values = np.frombuffer(raw, kind, (end - begin) // kind.itemsize, data + begin).reshape(
-            entry["shape"]
-        )
+        flat = np.frombuffer(raw, kind, (end - begin) // kind.itemsize, data + begin)
+        return flat.reshape(entry["shape"])
     except (ValueError, TypeError) as error:
         raise ConfigError(str(path), f"{tensor}: {error}") from None
-    if entry["dtype"] == "BF16":  # the upper half of a float
-        values = (values.astype(np.uint32) << 16).view(np.float32)
-    return values
+
+
+def as_float(values: Array) -> Array:
+    """Return stored values as numbers: BF16 is the upper half of a float32."""
+    return (values.astype(np.uint32) << 16).view(np.float32) if values.dtype.kind == "u" else values
 
 
 def tensors_of(path: Path, raw: bytes | mmap.mmap) -> tuple[dict[str, dict[str, Any]], int]:

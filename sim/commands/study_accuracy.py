@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
+from reports import perplexity
 from reports.accuracy_study import LABEL, AccuracyStudy, Bits, Row, layer_rows, render, rows
+from sim.commands import study_perplexity
 from sim.commands.terminal import Table, progress_shown, say, show
 from sim.dse.files import make_directory
 from sim.dse.run import Progress
@@ -43,24 +43,38 @@ def run(
     model_dir: Path | None,
     text: Path | None,
     schemes: str | None,
-    tokens: int,
-    window: int,
+    tokens: int | None,
+    window: int | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
     """Run the study on MiniLM, or on the model in a folder."""
     chosen = _chosen(schemes)
+    if model_dir is None and (tokens or window):
+        raise ConfigError("--tokens, --window", "are for --model-dir")
+    if model_dir is not None and text is None:
+        raise ConfigError("--text", "missing; --model-dir needs the text whose perplexity is computed")
     if out is not None:
         make_directory(out)
+    if model_dir is not None and text is not None:
+        study = study_perplexity.run(model_dir, _read(text), text.name, chosen, (tokens, window), as_json)
+        written = perplexity.render(study, out) if out is not None else []
+    else:
+        written = _on_minilm(chosen, _sentences(text), out, as_json)
+    for path in written if not as_json else ():
+        say(f"wrote {path}")
+
+
+def _on_minilm(
+    chosen: Sequence[Method], sentences: tuple[str, ...], out: Path | None, as_json: bool
+) -> list[Path]:
     with nullcontext(None) if as_json else progress_shown("schemes", "multiplying", "starting") as progress:
-        study = encoder_study(chosen, _sentences(text), progress)
+        study = encoder_study(chosen, sentences, progress)
     if as_json:
-        say(json.dumps(finite(as_object(study)), allow_nan=False))
+        say(json.dumps(study_perplexity.finite(as_object(study)), allow_nan=False))
     else:
         _show(study)
-    for path in render(study, out) if out is not None else ():
-        if not as_json:
-            say(f"wrote {path}")
+    return render(study, out) if out is not None else []
 
 
 def _chosen(schemes: str | None) -> list[Method]:
@@ -109,21 +123,12 @@ def encoder_study(
         encoder=tuple(encoder for encoder, _ in found),
         outliers=tuple(each for _, outliers in found for each in outliers),
         groups=tuple(
-            group_accuracy(bits, groups, where)
+            group_accuracy(bits, groups, where, on)
             for bits in WIDTHS
             for where in GROUP_PLACES
             for groups in GROUPS
         ),
     )
-
-
-def finite(value: Any) -> Any:
-    """Return a JSON value with null for infinite numbers: the dB of what has no error."""
-    if isinstance(value, dict):
-        return {key: finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def as_object(study: AccuracyStudy) -> dict[str, object]:

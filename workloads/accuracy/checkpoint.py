@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sim.errors import ConfigError, unknown
 from workloads.accuracy.arrays import F32
-from workloads.weight_files import decoded, tensors_of
+from workloads.weight_files import as_float, stored, tensors_of
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+EVERY = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,17 +41,17 @@ class Checkpoint:
         """Whether there is such a tensor."""
         return name in self.stored
 
-    def read(self, name: str, *shape: int) -> F32:
-        """Return a tensor in float32, of the ``shape`` that the model's config asks for."""
+    def read(self, name: str, *shape: int, rows: slice | npt.NDArray[np.int64] = EVERY) -> F32:
+        """Return a tensor in float32, of the ``shape`` that the model's config asks for, or some rows of it."""
         if name not in self.stored:
             raise unknown("tensor", name, self.stored, str(self.folder))
         place = self.stored[name]
-        values = decoded(place.file, name, place.data, place.begin, place.entry)
+        values = stored(place.file, name, place.data, place.begin, place.entry)
         if values.shape != shape:
             raise ConfigError(
                 str(place.file), f"{name}: got shape {values.shape}, allowed: {shape}, by config.json"
             )
-        return np.ascontiguousarray(values, np.float32)
+        return np.ascontiguousarray(as_float(values[rows]), np.float32)
 
     def stacked(self, names: Iterable[str], rows: Iterable[int], columns: int) -> F32:
         """Return matrices [rows, columns] one below the other."""

@@ -163,15 +163,17 @@ def outlier_accuracy(name: str, profile: str) -> OutlierAccuracy:
     return OutlierAccuracy(name, profile, total, total + beside)
 
 
-def group_accuracy(bits: int, groups: int, where: str) -> GroupAccuracy:
-    """Measure Tender with some number of groups on ``minilm`` or on a profile."""
-    how = method(tender_name(bits, groups))
+def group_accuracy(bits: int, groups: int, where: str, on: Reference | None = None) -> GroupAccuracy:
+    """Measure Tender with some number of groups on ``minilm``, or the encoder and texts of ``on``, or on a profile."""
+    how = Format(bits=bits, groups=groups)
     if where == MINILM:
-        matmuls = [(each.x, each.weight, each.site) for each in minilm_reference().captured]
-        found = median(each.sqnr_db for each in layer_errors(minilm_reference(), how))
+        captured = (on or minilm_reference()).captured
+        outputs = [tender_output(each.x, each.weight, each.site, how) for each in captured]
+        exact = [each.x.astype(np.float64) @ each.weight.T.astype(np.float64) for each in captured]
+        level = median(signal_to_noise_db(want, got.y) for want, got in zip(exact, outputs, strict=True))
     else:
-        matmuls = [(_drawn(where).x, _drawn(where).weight, _LAYER)]
-        found = outlier_accuracy(how.name, where).ordinary_db
-    outputs = [tender_output(*each, Format(bits=bits, groups=groups)) for each in matmuls]
+        drawn = _drawn(where)
+        outputs = [tender_output(drawn.x, drawn.weight, _LAYER, how)]
+        level = outlier_accuracy(tender_name(bits, groups), where).ordinary_db
     wrapped = sum(each.overflows for each in outputs) / sum(each.y.size for each in outputs)
-    return GroupAccuracy(bits, groups, where, found, 100 * wrapped)
+    return GroupAccuracy(bits, groups, where, level, 100 * wrapped)
