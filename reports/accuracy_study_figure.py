@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _TOP, _LINE, _BOTTOM, _GROUPS = 0.95, 0.19, 0.6, 2.2  # inches
 _LEFT, _GAP = 1.6, 0.3
+LEAST_LINES = 9  # of a panel, for its legend
 LEAST_LOST = 1e-7  # float32's rounding
 _WORDS = {MINILM: "MiniLM, middle of its layers"}
 _TITLES = ("MiniLM, layer by layer", "MiniLM, embeddings", "synthetic LLM outliers")
@@ -22,7 +23,7 @@ _TITLES = ("MiniLM, layer by layer", "MiniLM, embeddings", "synthetic LLM outlie
 
 def draw(study: AccuracyStudy) -> Figure:
     """Return the figure: three panels with a line per scheme, below them a panel per width of Tender's codes."""
-    lines = _LINE * len(study.encoder)
+    lines = _LINE * max(LEAST_LINES, len(study.encoder))
     figure = style.new_figure(_TOP + 0.1 + lines + _BOTTOM + (_GROUPS if study.groups else 0))
     style.headline(
         figure,
@@ -45,7 +46,7 @@ def draw(study: AccuracyStudy) -> Figure:
 
 def _lines(axes: Axes, study: AccuracyStudy, named: bool) -> None:
     count = len(study.encoder)
-    axes.set_ylim(count - 0.4, -0.6)
+    axes.set_ylim(max(LEAST_LINES, count) - 0.4, -0.6)
     axes.set_yticks(range(count), [each.method for each in study.encoder] if named else [""] * count)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", color=style.FAINT, linewidth=0.5)
@@ -120,15 +121,15 @@ def _over_groups(figure: Figure, study: AccuracyStudy, top: float) -> None:
 
 
 def _mark_wrapped(axes: Axes, points: Sequence[GroupAccuracy]) -> None:
-    """Say where sums left INT32: the accumulator's shifts, not the codes, are what went wrong there."""
-    wrapped = [each for each in points if each.wrapped_pct > 0]
+    """Say from where on sums leave INT32: the accumulator's shifts, not the codes, are what goes wrong there."""
+    wrapped = [each.groups for each in points if each.wrapped_pct > 0]
     if wrapped:
-        first = min(wrapped, key=lambda each: (each.groups, each.sqnr_db))
+        axes.axvline(min(wrapped), color=style.MUTED, linewidth=1, linestyle=":")
+        place = (min(wrapped), 0.5)
         axes.annotate(
-            "INT32 wraps",
-            (first.groups, first.sqnr_db),
-            xytext=(-22, -3),
-            textcoords="offset points",
+            "INT32 wraps ",
+            place,
+            xycoords=("data", "axes fraction"),
             size=style.SMALL_POINTS,
             color=style.MUTED,
             ha="right",

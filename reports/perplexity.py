@@ -104,7 +104,9 @@ def _perplexities(axes: Axes, study: PerplexityStudy) -> None:
     axes.plot(others, range(len(others)), "o", color=style.LINE_COLOURS[0], markersize=4)
     axes.set(title="perplexity", xscale="log", xlabel=f"the line is float32's: {exact:.4g}")
     largest = max((each for each in others if each < float("inf")), default=exact)
-    axes.set_xlim(min(exact, *others) / 1.05, max(largest, exact) * 1.05)
+    low, high = min(exact, *others), max(largest, exact)
+    margin = max(1.01, (high / low) ** 0.04)
+    axes.set_xlim(low / margin, high * margin)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}" if largest < 8 * exact else "")
 

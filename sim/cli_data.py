@@ -101,14 +101,18 @@ def accuracy(
     ] = None,
     schemes: Annotated[
         str | None,
-        typer.Option("--schemes", metavar="NAME,...", help="Also tender_intB_gG[_all]. [default: all]"),
+        typer.Option(
+            "--schemes",
+            metavar="NAME,...",
+            help="Default: all; also any tender_intB_gG, tender_intB_gG_all.",
+        ),
     ] = None,
     tokens: Annotated[
-        int | None, typer.Option("--tokens", min=2, help="Of the text, for --model-dir. [default: 2048]")
+        int | None, typer.Option("--tokens", min=2, help="Of the text, for --model-dir (default: 2048).")
     ] = None,
     window: Annotated[
         int | None,
-        typer.Option("--window", min=2, help="Tokens that see each other, for --model-dir. [default: 2048]"),
+        typer.Option("--window", min=2, help="Tokens that see each other, for --model-dir (default: 2048)."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Directory for the figure and its tables.")

@@ -33,7 +33,7 @@ def run(
     ids, window = ids[: sizes[0] or TOKENS], min(sizes[1] or WINDOW, model.positions)
     if len(ids) < 2:
         raise ConfigError(text_name, f"got {len(ids)} tokens, allowed: 2 or more")
-    with nullcontext(None) if as_json else progress_shown("layers", "multiplying", "starting") as progress:
+    with nullcontext(None) if as_json else progress_shown("steps", "multiplying", "starting") as progress:
         found = perplexities(model, ids, window, methods, progress)
     bits = {each.name: (each.weight_bits, each.activation_bits) for each in (FP32, *methods)}
     tokens = sum(windows_of(len(ids), window))

@@ -40,7 +40,7 @@ def test_only_a_scale_per_channel_or_a_decomposition_keeps_int8(profile: str) ->
     assert db("int8_per_channel", profile) > per_row + 12
     assert db("smoothquant_int8", profile) > per_row + 8
     assert db("tender_int8_g8", profile) > db("int8_per_channel", profile)  # the outliers' bias is taken off
-    assert db("llm_int8", profile) == pytest.approx(db("llm_int8", "none"), abs=0.5)
+    assert db("llm_int8", profile) == pytest.approx(db("llm_int8", "no_outliers"), abs=0.5)
 
 
 def test_int4_per_row_loses_all_but_the_outliers() -> None:
@@ -51,9 +51,9 @@ def test_int4_per_row_loses_all_but_the_outliers() -> None:
 
 
 def test_without_outliers_plain_and_ordinary_are_one() -> None:
-    found = outlier_accuracy("int8_per_row", "none")
+    found = outlier_accuracy("int8_per_row", "no_outliers")
     assert found.sqnr_db == found.ordinary_db
-    assert db("tender_int8_g8", "none") == pytest.approx(db("int8_per_tensor", "none"), abs=1)
+    assert db("tender_int8_g8", "no_outliers") == pytest.approx(db("int8_per_tensor", "no_outliers"), abs=1)
 
 
 def test_more_groups_help_until_int32_wraps() -> None:

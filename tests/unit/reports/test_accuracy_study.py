@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 from reports import accuracy_study, perplexity
 from reports.accuracy_study import AccuracyStudy, Bits
+from reports.accuracy_study_figure import draw
 from reports.perplexity import PerplexityStudy
 from workloads.accuracy.perplexity import Perplexity
 from workloads.accuracy.study import EncoderAccuracy, GroupAccuracy, LayerError, OutlierAccuracy
@@ -42,7 +44,14 @@ def test_the_study_is_written_whole_and_the_same_twice(tmp_path: Path) -> None:
         rows = list(csv.DictReader(stream))
     assert rows[1]["median_layer_db"] == "25.0" and rows[1]["worst_layer_db"] == "20.0"
     assert rows[1]["none_db"] == "8.0" and rows[0]["last_block_db"] == "inf"
-    assert b"INT32 wraps" in first["accuracy.svg"] or b"<g" in first["accuracy.svg"]
+
+
+def test_the_figure_says_from_where_on_sums_do_not_fit() -> None:
+    *_, over_groups = draw(study()).axes
+    (note,) = [text for text in over_groups.texts if "INT32 wraps" in text.get_text()]
+    assert note.xy[0] == 20
+    fits = dataclasses.replace(study(), groups=tuple(each for each in study().groups if not each.wrapped_pct))
+    assert list(draw(fits).axes[-1].texts) == []
 
 
 def test_a_format_that_destroys_a_model_still_has_a_figure(tmp_path: Path) -> None:
