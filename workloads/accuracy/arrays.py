@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,19 @@ def layer_norm(x: F32, weight: F32, bias: F32, epsilon: float) -> F32:
     variance = np.square(centred).mean(axis=-1, keepdims=True)
     normal: F32 = centred / np.sqrt(variance + np.float32(epsilon)) * weight + bias
     return normal
+
+
+@dataclass(frozen=True, eq=False)
+class Norm:
+    """A layer norm: what it scales by and what it adds, and what keeps its denominator from 0."""
+
+    weight: F32
+    bias: F32
+    epsilon: float
+
+    def apply(self, x: F32) -> F32:
+        """Normalize rows."""
+        return layer_norm(x, self.weight, self.bias, self.epsilon)
 
 
 def rms_norm(x: F32, weight: F32, epsilon: float) -> F32:

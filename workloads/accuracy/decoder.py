@@ -19,7 +19,7 @@ import numpy.typing as npt
 from sim.errors import ConfigError
 from workloads.accuracy.arrays import F32, heads_of, joined, softmax
 from workloads.accuracy.checkpoint import Checkpoint, open_checkpoint
-from workloads.accuracy.methods import Method, Site
+from workloads.accuracy.methods import Affine, Method
 from workloads.huggingface import load_config_json
 
 I64 = npt.NDArray[np.int64]
@@ -74,19 +74,6 @@ def read_config(folder: Path) -> Config:
         sizes["tied_embeddings"],
         json.loads(file.read_text(encoding="utf-8-sig")),
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Affine:
-    """Y = X W^T + b: W [n, k], b [n] if there is one."""
-
-    weight: F32
-    bias: F32 | None
-
-    def apply(self, x: F32, method: Method, site: Site) -> F32:
-        """Multiply as the method does."""
-        y = method.linear(x, self.weight, site)
-        return y if self.bias is None else y + self.bias
 
 
 class Block(ABC):

@@ -14,31 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from sim.errors import ConfigError
-from workloads.accuracy.arrays import F32, gelu, heads_of, joined, layer_norm, softmax
+from workloads.accuracy.arrays import F32, Norm, gelu, heads_of, joined, softmax
 from workloads.accuracy.checkpoint import Checkpoint, open_checkpoint
-from workloads.accuracy.methods import Method, Site
+from workloads.accuracy.methods import Affine, Method, Site
 
 # Tender's authors quantize BERT as well, but released OPT and Llama only. As there, the input of the last matmul has
 # no bias subtracted: most of it is near 0, where the middle of a channel's range is not. GELU goes below 0.
 QKV, ATTENTION_OUTPUT = Site("qkv"), Site("attention_output")
 MLP_INPUT, MLP_OUTPUT = Site("mlp_input"), Site("mlp_output", centred=False)
 CAPTURED_ROWS = 256  # of each linear layer's input: one chunk of Tender's
-
-
-@dataclass(frozen=True, eq=False)
-class Affine:
-    """Y = X W^T + b: W [n, k], b [n]."""
-
-    weight: F32
-    bias: F32
-
-
-@dataclass(frozen=True, eq=False)
-class Norm:
-    """Scale and shift of a layer norm."""
-
-    weight: F32
-    bias: F32
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +42,6 @@ class Encoder:
     """The whole model; ``words`` already hold the embedding of the only segment."""
 
     heads: int
-    epsilon: float
     words: F32  # [vocabulary, hidden]
     positions: F32  # [most tokens, hidden]
     norm: Norm
@@ -101,13 +84,15 @@ def load_encoder(folder: Path) -> Encoder:
         tensors.read(f"embeddings.{name}_embeddings.weight", rows, hidden)
         for name, rows in zip(("word", "position", "token_type"), shape, strict=True)
     )
-    norm = _norm(tensors, "embeddings.LayerNorm", hidden)
-    blocks = tuple(_block(tensors, f"encoder.layer.{layer}", hidden, inner) for layer in range(layers))
-    return Encoder(heads, epsilon, vocabulary + segments[0], positions, norm, blocks)
+    norm = _norm(tensors, "embeddings.LayerNorm", hidden, epsilon)
+    blocks = tuple(
+        _block(tensors, f"encoder.layer.{layer}", hidden, inner, epsilon) for layer in range(layers)
+    )
+    return Encoder(heads, vocabulary + segments[0], positions, norm, blocks)
 
 
-def _norm(tensors: Checkpoint, name: str, hidden: int) -> Norm:
-    return Norm(tensors.read(f"{name}.weight", hidden), tensors.read(f"{name}.bias", hidden))
+def _norm(tensors: Checkpoint, name: str, hidden: int, epsilon: float) -> Norm:
+    return Norm(tensors.read(f"{name}.weight", hidden), tensors.read(f"{name}.bias", hidden), epsilon)
 
 
 def _affine(tensors: Checkpoint, names: Sequence[str], n: int, k: int) -> Affine:
@@ -115,15 +100,15 @@ def _affine(tensors: Checkpoint, names: Sequence[str], n: int, k: int) -> Affine
     return Affine(weight, np.concatenate([tensors.read(f"{name}.bias", n) for name in names]))
 
 
-def _block(tensors: Checkpoint, name: str, hidden: int, inner: int) -> Block:
+def _block(tensors: Checkpoint, name: str, hidden: int, inner: int, epsilon: float) -> Block:
     three = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
     return Block(
         _affine(tensors, three, hidden, hidden),
         _affine(tensors, [f"{name}.attention.output.dense"], hidden, hidden),
-        _norm(tensors, f"{name}.attention.output.LayerNorm", hidden),
+        _norm(tensors, f"{name}.attention.output.LayerNorm", hidden, epsilon),
         _affine(tensors, [f"{name}.intermediate.dense"], inner, hidden),
         _affine(tensors, [f"{name}.output.dense"], hidden, inner),
-        _norm(tensors, f"{name}.output.LayerNorm", hidden),
+        _norm(tensors, f"{name}.output.LayerNorm", hidden, epsilon),
     )
 
 
@@ -134,17 +119,13 @@ def encode(
     run = _Run(encoder, method, [len(each) for each in texts], captured)
     ids = np.concatenate([np.asarray(each, np.int64) for each in texts])
     places = np.concatenate([np.arange(count) for count in run.lengths])
-    x = _normalized(encoder.words[ids] + encoder.positions[places], encoder.norm, encoder.epsilon)
+    x = encoder.norm.apply(encoder.words[ids] + encoder.positions[places])
     after = []
     for layer, block in enumerate(encoder.blocks):
         x = run.block(x, layer, block)
         after.append(x)
     means = np.stack([each.mean(axis=0) for each in run.per_text(x)])
     return Encoded(means / np.linalg.norm(means, axis=1, keepdims=True), tuple(after))
-
-
-def _normalized(x: F32, norm: Norm, epsilon: float) -> F32:
-    return layer_norm(x, norm.weight, norm.bias, epsilon)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,18 +145,17 @@ class _Run:
         """Multiply as the method does."""
         if self.captured is not None:
             self.captured.append(Captured(layer, site, x[:CAPTURED_ROWS], affine.weight))
-        return self.method.linear(x, affine.weight, site) + affine.bias
+        return affine.apply(x, self.method, site)
 
     def block(self, x: F32, layer: int, block: Block) -> F32:
         """Run one layer."""
-        epsilon = self.encoder.epsilon
         qkv = self.linear(x, layer, QKV, block.qkv)
         mixed = np.concatenate([self.attention(each) for each in self.per_text(qkv)])
         added = x + self.linear(mixed, layer, ATTENTION_OUTPUT, block.attention_output)
-        x = _normalized(added, block.attention_norm, epsilon)
+        x = block.attention_norm.apply(added)
         inner = gelu(self.linear(x, layer, MLP_INPUT, block.mlp_input))
         added = x + self.linear(inner, layer, MLP_OUTPUT, block.mlp_output)
-        return _normalized(added, block.mlp_norm, epsilon)
+        return block.mlp_norm.apply(added)
 
     def attention(self, qkv: F32) -> F32:
         """Return what each token of one text gathers from all of them [m, hidden]."""

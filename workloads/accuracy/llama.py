@@ -12,8 +12,8 @@ import numpy as np
 
 from sim.errors import unknown
 from workloads.accuracy.arrays import F32, heads_of, joined, rms_norm, silu
-from workloads.accuracy.decoder import I64, Affine, Block, Config, Decoder, causal, open_tensors
-from workloads.accuracy.methods import Method, Site
+from workloads.accuracy.decoder import I64, Block, Config, Decoder, causal, open_tensors
+from workloads.accuracy.methods import Affine, Method, Site
 
 # As in Tender's released code: only what comes from a norm has its biases subtracted.
 QKV, ATTENTION_OUTPUT = Site("qkv"), Site("attention_output", centred=False)

