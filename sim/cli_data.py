@@ -83,17 +83,50 @@ def accelerator(
     command.run(arch, m, n, k, model, bits, groups, as_json)
 
 
-def study(
-    what: Annotated[str, typer.Argument(help="accumulator.")],
+def accumulator(
     arch: Arch = "h200",
     model: Annotated[str, typer.Option("--model", help="tcsim list models.")] = "llama3-8b",
     out: Annotated[Path | None, typer.Option("--out", help="Directory for the page and its tables.")] = None,
     workers: Workers = None,
 ) -> None:
-    """Study hypothetical hardware: accumulator = accumulators that shift by powers of two (Tender)."""
+    """Accumulators that shift by powers of two (Tender): where they pay."""
     from sim.commands import study as command
 
-    command.run(what, arch, model, out, workers)
+    command.run("accumulator", arch, model, out, workers)
+
+
+def accuracy(
+    model_dir: Annotated[
+        Path | None,
+        typer.Option("--model-dir", help="A Hugging Face folder (OPT, Llama); perplexity on --text."),
+    ] = None,
+    text: Annotated[
+        Path | None, typer.Option("--text", help="A text file; of MiniLM, a sentence per line.")
+    ] = None,
+    schemes: Annotated[
+        str | None,
+        typer.Option(
+            "--schemes",
+            metavar="NAME,...",
+            help="Default: all; also any tender_intB_gG, tender_intB_gG_all.",
+        ),
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", min=2, help="Of the text, for --model-dir (default: 2048).")
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option("--window", min=2, help="Tokens that see each other, for --model-dir (default: 2048)."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Directory for the figure and its tables.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """What number formats cost in accuracy: on a small encoder and published outliers, or on your own LLM."""
+    from sim.commands import study_accuracy as command
+
+    command.run(model_dir, text, schemes, tokens, window, out, as_json)
 
 
 def reproduce(
@@ -129,5 +162,9 @@ def calibrate(
 
 def add_to(app: typer.Typer) -> None:
     """Declare the commands of this module."""
-    for command in (validate, predict, measure, accelerator, study, reproduce, calibrate):
+    for command in (validate, predict, measure, accelerator, reproduce, calibrate):
         app.command()(command)
+    studies = typer.Typer(help="Study hypothetical hardware, and number formats.")
+    studies.command()(accumulator)
+    studies.command()(accuracy)
+    app.add_typer(studies, name="study")

@@ -64,7 +64,7 @@ def _trips(runner: Runner, benchmark: Benchmark, kilobytes: int, warps: int) -> 
 
 BENCHMARK = Benchmark(
     name="cold_code",
-    about="straight code in its first and in its second trip, 132 CTAs: what instruction fetch costs at a launch's begin",
+    about="straight code in its first and in its second trip, on all SMs: what instruction fetch costs at a launch",
     source="".join(_kernel(kilobytes) for kilobytes in KILOBYTES),
     measure=_measure,
 )

@@ -104,7 +104,7 @@ def _steps(
 
 BENCHMARK = Benchmark(
     name="handoff",
-    about="partial sums, fence, arrival and the last one's sum at the end of CTAs that share a tile: cycles of each step",
+    about="the end of CTAs that share a tile: stores, fence, arrival and the last one's sum, cycles of each step",
     source="".join(_kernel(stores) for stores in STORES),
     measure=_measure,
 )
