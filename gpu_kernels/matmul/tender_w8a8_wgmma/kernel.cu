@@ -1,0 +1,268 @@
+// Tender matmul on Hopper's asynchronous units: int8 activations and weights in group order, int32 sums, half result; any M,
+// N a multiple of 8, K of 32. See tender.cuh for what is computed and for the variants.
+//
+// Layouts    Those of tender_w8a8: X[M][K+16] bytes, a row's factor behind its codes; W[N][K]; scales: float[N]; Y[M][N]
+//            half. A stage in shared memory holds BLOCKS panels of W and of X, rows of 128 bytes whose 16-byte chunks the
+//            copy engine permutes (128-byte swizzle); each of a panel's four steps of 32 columns is one m64nWMk32.
+// Algorithm  The producer, the ring and the warpgroups of fp16_wgmma.
+// Borders    may stand before any step. The loop over stages runs to the next one with a border, and has no code for borders.
+//            That stage has code of its own, step by step. To shift or convert sums in registers, the warpgroup first waits
+//            for all of its wgmmas; those of another warpgroup of the CTA go on meanwhile. A wgmma that shifts its own
+//            accumulator needs no wait.
+
+#include "/tcsim/matmul/common.cuh"
+#define TENDER_TYPES "s32.s8.s8.s32"
+#include "/tcsim/matmul/tender.cuh"
+#define WGMMA_DEPTH "k32"
+#define WGMMA_TYPES ".s32.s8.s8"
+#define WGMMA_FLAGS ", p"
+#define WGMMA_REGISTER "+r"
+#include "/tcsim/matmul/wgmma.cuh"
+
+constexpr int CONSUMER_WARPS = THREADS / 32;
+constexpr int W_BYTES = BLOCKS * BN * ROW_BYTES;
+constexpr int X_BYTES = BLOCKS * BM * ROW_BYTES;
+constexpr int STAGE_BYTES = W_BYTES + X_BYTES;
+constexpr int STAGE_STEPS = 4 * BLOCKS;  // of all warpgroups along K
+constexpr int TRAILER_BYTES = 16;        // behind a row's codes
+
+static_assert(WARPS_N % 4 == 0 && WN == 16, "a warpgroup owns 64 outputs");
+static_assert(BM <= 256 && BN <= 256, "one box of the copy engine per panel");
+
+using Sums = int[M_FRAGMENTS][4];
+using Totals = float[M_FRAGMENTS][4];
+
+// D = A * B + (D << 1) on a machine with the extension tender_accumulator.
+__device__ __forceinline__ void shifted_wgmma(Sums& d, unsigned long long a, unsigned long long b) {
+    asm volatile(WGMMA_WITH(WGMMA_TEXT, "pmevent 1;\n", WGMMA_OPERANDS) : WGMMA_QUADS : "l"(a), "l"(b), "r"(1));
+}
+
+// D = D << 1, by a product of zeros in registers: an empty group's border.
+__device__ __forceinline__ void shifted_wgmma(Sums& d, unsigned long long b) {
+    asm volatile(WGMMA_WITH(WGMMA_ZERO_TEXT, "pmevent 1;\n", WGMMA_OPERANDS) : WGMMA_QUADS : "l"(b), "l"(b), "r"(1));
+}
+
+// Add the sums times `worth` to the totals. Hopper converts as fast as it adds: no magic numbers.
+__device__ __forceinline__ void dequantize(Totals& total, const Sums& acc, float worth) {
+#pragma unroll
+    for (int j = 0; j < M_FRAGMENTS; ++j)
+#pragma unroll
+        for (int v = 0; v < 4; ++v) total[j][v] += __int2float_rn(acc[j][v]) * worth;
+}
+
+// One lane keeps the ring full.
+__device__ __forceinline__ void produce(const TensorMap& x, const TensorMap& w, const Place& place, unsigned base,
+                                        unsigned full, unsigned empty) {
+    Ring ring;
+    int column = 0;
+#pragma unroll 1
+    for (int stage = 0; stage < place.count; ++stage) {
+        const unsigned to = base + ring.index * STAGE_BYTES, barrier = full + ring.index * 8;
+        barrier_wait(empty + ring.index * 8, ring.parity ^ 1);  // at once in the first round
+        barrier_expect(barrier, STAGE_BYTES);
+#pragma unroll
+        for (int block = 0; block < BLOCKS; ++block, column += ROW_BYTES) {
+            copy_box(to + block * BN * ROW_BYTES, w, barrier, column, place.first_output);
+            copy_box(to + W_BYTES + block * BM * ROW_BYTES, x, barrier, column, place.first_token);
+        }
+        ring.advance();
+    }
+}
+
+// What a warpgroup does with the stages.
+struct Consumer {
+    unsigned weights, tokens, full, empty;  // addresses of its part of the first stage, and of the barriers
+    unsigned first_step;                    // of its part of a stage
+    bool hands_back;
+    Ring ring;
+    unsigned previous;  // the barrier of a stage whose wgmmas may be under way; 0: none
+
+    __device__ __forceinline__ Consumer(int warp, unsigned base, unsigned full, unsigned empty) : full(full), empty(empty) {
+        const int member = warp % (GROUP / 32), first_block = warp / (GROUP / 32) * WARP_BLOCKS;
+        weights = base + (first_block * BN + member % WARPS_N / 4 * 64) * ROW_BYTES;
+        tokens = base + W_BYTES + (first_block * BM + member / WARPS_N * WM) * ROW_BYTES;
+        first_step = 4 * first_block;
+        hands_back = threadIdx.x % 32 == 0;
+        previous = 0;
+    }
+
+    __device__ __forceinline__ void hand_back(unsigned barrier) {
+        if (previous && hands_back) barrier_arrive(previous);
+        previous = barrier;
+    }
+
+    // A stage without borders.
+    __device__ __forceinline__ void multiply(Sums& acc) {
+        barrier_wait(full + ring.index * 8, ring.parity);
+        const unsigned a = low_word(weights + ring.index * STAGE_BYTES);
+        const unsigned b = low_word(tokens + ring.index * STAGE_BYTES);
+        wgmma_begin();
+#pragma unroll
+        for (int step = 0; step < STEPS; ++step) {
+            const int block = step / 4 * ROW_BYTES / 16, chunk = step % 4 * 2;
+            wgmma(acc, descriptor(a + block * BN + chunk), descriptor(b + block * BM + chunk));
+        }
+        wgmma_commit();
+        wgmma_wait<1>();
+        hand_back(empty + ring.index * 8);
+        ring.advance();
+    }
+
+    // A stage with borders, whose first step is `at`.
+    __device__ __forceinline__ void cross(Sums& acc, Totals& total, float& worth, Crossing& crossing,
+                                          const Borders& borders, unsigned at) {
+        barrier_wait(full + ring.index * 8, ring.parity);
+        const unsigned a = low_word(weights + ring.index * STAGE_BYTES);
+        const unsigned b = low_word(tokens + ring.index * STAGE_BYTES);
+#pragma unroll 1
+        for (int step = 0; step < STEPS; ++step) {
+            const int block = step / 4 * (ROW_BYTES / 16), chunk = step % 4 * 2;
+            const auto own_a = descriptor(a + block * BN + chunk), own_b = descriptor(b + block * BM + chunk);
+            const int positions = crossing.pass(borders, at + step);
+#if VARIANT == 2
+            wgmma_begin();
+            if (positions) {
+#pragma unroll 1
+                for (int extra = 1; extra < positions; ++extra) shifted_wgmma(acc, own_b);
+                shifted_wgmma(acc, own_a, own_b);
+                wgmma_commit();
+            } else {
+                wgmma(acc, own_a, own_b);
+                wgmma_commit();  // here as well: behind both, the compiler commits by another wgmma
+            }
+#else
+            if (positions) {
+                wgmma_wait<0>();
+                hand_back(0);
+                if (VARIANT == EXPLICIT) {
+                    dequantize(total, acc, worth);
+                    worth *= __int_as_float((127 - positions) << 23);
+                } else {
+#pragma unroll
+                    for (int j = 0; j < M_FRAGMENTS; ++j)
+#pragma unroll
+                        for (int v = 0; v < 4; ++v)  // two pipes share the work
+                            acc[j][v] = v % 2 ? acc[j][v] << positions : acc[j][v] * (1 << positions);
+                }
+            }
+            wgmma_begin();
+            wgmma(acc, own_a, own_b, VARIANT == EXPLICIT ? positions == 0 : 1);
+            wgmma_commit();
+#endif
+        }
+        wgmma_wait<STEPS < 7 ? STEPS : 7>();
+        hand_back(empty + ring.index * 8);
+        ring.advance();
+    }
+};
+
+// Add what the warpgroups along K have, and deal the sums out among them. As add_warps of common.cuh, for any numbers.
+template <class T>
+__device__ __forceinline__ void add_warpgroups(T (&sum)[SHARE][4], const T (&own)[M_FRAGMENTS][4], unsigned char* shared) {
+    const int group = threadIdx.x / GROUP, slot = threadIdx.x % GROUP;
+    if (WARPS_K == 1) {
+#pragma unroll
+        for (int i = 0; i < SHARE; ++i)
+#pragma unroll
+            for (int v = 0; v < 4; ++v) sum[i][v] = own[i][v];
+        return;
+    }
+    uint4* tiles = reinterpret_cast<uint4*>(shared);
+#pragma unroll
+    for (int i = 0; i < VECTORS; ++i) memcpy(&tiles[(group * VECTORS + i) * GROUP + slot], own[i], sizeof own[i]);
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < SHARE; ++i) {
+        sum[i][0] = sum[i][1] = sum[i][2] = sum[i][3] = 0;
+#pragma unroll
+        for (int g = 0; g < WARPS_K; ++g) {
+            T part[4];
+            memcpy(part, &tiles[(g * VECTORS + group * SHARE + i) * GROUP + slot], sizeof part);
+#pragma unroll
+            for (int v = 0; v < 4; ++v) sum[i][v] += part[v];
+        }
+    }
+    __syncthreads();
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS + 32, CTAS_PER_SM)
+tender_wgmma_matmul(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w,
+                    const float* __restrict__ scales, half_bits* __restrict__ y, int m, int n, int k,
+                    const unsigned char* __restrict__ rows, const __grid_constant__ Borders borders, int border_count,
+                    int group_shift) {
+    extern __shared__ __align__(1024) unsigned char shared[];
+    __shared__ unsigned long long barriers[2 * STAGES];
+    __shared__ __align__(16) float scale_of[BN];
+    __shared__ __align__(16) float factor_of[BM];
+    const unsigned base = shared_address(shared), full = shared_address(barriers), empty = full + STAGES * 8;
+    const Place place(group_shift, (k + BLOCKS * ROW_BYTES - 1) / (BLOCKS * ROW_BYTES), 0);
+    const int warp = __shfl_sync(~0u, threadIdx.x >> 5, 0);  // the same in all lanes, and the compiler sees it
+
+    if (threadIdx.x == 0) {
+        for (int stage = 0; stage < STAGES; ++stage) {
+            barrier_init(full + stage * 8, 1);
+            barrier_init(empty + stage * 8, CONSUMER_WARPS);
+        }
+        fence_barrier_init();
+    }
+    __syncthreads();
+    if (warp == CONSUMER_WARPS) {
+        if (threadIdx.x % 32 == 0) produce(x, w, place, base, full, empty);
+        return;
+    }
+    for (int i = threadIdx.x; i < BN; i += THREADS)
+        copy4(shared_address(scale_of + i), scales + min(place.first_output + i, n - 1), place.first_output + i < n);
+    for (int i = threadIdx.x; i < BM; i += THREADS)
+        copy4(shared_address(factor_of + i),
+              rows + static_cast<long long>(min(place.first_token + i, m - 1)) * (k + TRAILER_BYTES) + k, place.first_token + i < m);
+    copy_commit();
+
+    Sums acc;
+    Totals total;
+#pragma unroll
+    for (int j = 0; j < M_FRAGMENTS; ++j)
+#pragma unroll
+        for (int v = 0; v < 4; ++v) acc[j][v] = 0, total[j][v] = 0.f;
+    Consumer consumer(warp, base, full, empty);
+    Crossing crossing(borders, consumer.first_step);
+    float worth = __int_as_float((127 + border_count - crossing.border) << 23);  // of the group's sums, in the last scale
+    int stage = 0;
+#pragma unroll 1
+    while (true) {
+        const unsigned reached = crossing.next / STAGE_STEPS + (crossing.next % STAGE_STEPS >= consumer.first_step + STEPS);
+        const int until = VARIANT == IDEAL ? place.count : min(static_cast<unsigned>(place.count), reached);
+#pragma unroll 1
+        for (; stage < until; ++stage) consumer.multiply(acc);
+        if (VARIANT == IDEAL || stage == place.count) break;
+        consumer.cross(acc, total, worth, crossing, borders, stage * STAGE_STEPS + consumer.first_step);
+        ++stage;
+    }
+    wgmma_wait<0>();
+    copy_wait<0>();
+    __syncthreads();  // of the consumers: the producer has left
+
+#if VARIANT == 0
+    dequantize(total, acc, worth);
+    float sum[SHARE][4];
+    add_warpgroups(sum, total, shared);
+#else
+    int sum[SHARE][4];
+    const int left = VARIANT == IDEAL ? 0 : border_count - crossing.border;
+#pragma unroll
+    for (int j = 0; j < M_FRAGMENTS; ++j)
+#pragma unroll
+        for (int v = 0; v < 4; ++v) acc[j][v] <<= left;  // each warpgroup's by its own
+    add_warpgroups(sum, acc, shared);
+#endif
+    Results result;
+    const int lane = threadIdx.x & 31, member = warp % (GROUP / 32), own = warp / (GROUP / 32) * SHARE;
+#pragma unroll
+    for (int i = 0; i < SHARE; ++i)
+#pragma unroll
+        for (int v = 0; v < 4; ++v) {
+            const float scale = scale_of[member % WARPS_N * WN + v / 2 * 8 + lane / 4];
+            const float factor = factor_of[member / WARPS_N * WM + (own + i) * 8 + lane % 4 * 2 + v % 2];
+            result[i][v] = to_float(sum[i][v]) * scale * factor;
+        }
+    store_tile(result, shared, y, m, n, place.first_token, place.first_output);
+}
