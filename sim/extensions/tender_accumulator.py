@@ -1,8 +1,12 @@
-"""An integer mma that reads its accumulator shifted left, D = A B + (C << 1): a group border of Tender (ISCA'24).
+"""An integer mma or wgmma that reads its accumulator shifted left, D = A B + (C << 1): a border of Tender (ISCA'24).
 
 Tender's systolic array (arXiv:2406.12930) spends a cycle of every processing element on a border, because its
 shifter sits behind the adder. A tensor core reads C from registers and writes D back once per instruction, so here a
 row of 2:1 multiplexers stands in the path of C, and the products need not wait for it.
+
+A wgmma's accumulators lie in registers as well: each wgmma reads them as it goes over its N columns, 16 x 8 of a warp
+at a time, and writes them back, though those before it have not been awaited. They pass the same multiplexers, so a
+shift needs no wait; software has to drain the warpgroup's wgmmas before it may touch them.
 
 The kernels' marks stand in code of its own for borders, which takes time for branches and for leaving and entering the
 loop, whatever the mma does. Hardware whose shift hangs on a predicate would need no such code: the variant ``ideal``
@@ -13,19 +17,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sim.arch.spec import GpuSpec, TensorOp
+from sim.arch.spec import GpuSpec, TensorCore, TensorOp, WarpgroupOp
 from sim.errors import ConfigError
 from sim.extensions._interface import Extension, Quantity
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
 from sim.isa.program import Program
+from sim.isa.wgmma import BLOCK_COLUMNS
 
-MULTIPLEXER_BITS = 128 * 32  # accumulators of m16n8 times their width: what one marked mma switches
+MULTIPLEXER_BITS = 128 * 32  # accumulators of m16n8 times their width: what one block of 16 x 8 switches
 
 
 @dataclass(frozen=True)
 class TenderAccumulator(Extension):
-    """Marked mma take ``latency_cycles`` and ``bubble_cycles`` more, and shift by ``shift_bits``."""
+    """Marked mma take ``latency_cycles`` and ``bubble_cycles`` more, and shift by ``shift_bits``.
+
+    A marked wgmma takes ``latency_cycles`` more, and ``bubble_cycles`` for every 16 x 8 accumulators of a warp.
+    """
 
     name = "tender_accumulator"
     mark = 1
@@ -49,14 +57,14 @@ class TenderAccumulator(Extension):
             "bubble": Quantity(
                 self.bubble_cycles,
                 "cycles",
-                "assumed: C passes the multiplexer where it is read anyway, at the same rate (the paper's array: 1)",
+                "assumed: C passes the multiplexers where it is read anyway, at the same rate (the paper's array: 1)",
             ),
             "granularity": Quantity(
-                1, "mma", "assumed: a bit of the instruction; all 16 x 8 accumulators of it shift alike"
+                1, "instruction", "assumed: a bit of the mma or wgmma; all accumulators of it shift alike"
             ),
             "energy": Quantity(
                 MULTIPLEXER_BITS * 1e-3,
-                "pJ",
+                "pJ per 16 x 8",
                 "assumed: 4096 multiplexed bits at 1 fJ, a few gate capacitances of a 5 nm class process",
             ),
             "area": Quantity(
@@ -67,7 +75,7 @@ class TenderAccumulator(Extension):
         }
 
     def machine(self, gpu: GpuSpec) -> GpuSpec:
-        """Return the machine with a shifted kind of each integer mma."""
+        """Return the machine with a shifted kind of each integer mma and wgmma."""
         tensor = gpu.sm.tensor
         shifted = {
             self.renamed(name): TensorOp(
@@ -77,12 +85,26 @@ class TenderAccumulator(Extension):
             for name, op in tensor.mma.items()
             if ".s32." in name
         }
-        tensor = tensor.model_copy(update={"mma": {**tensor.mma, **shifted}})
+        tensor = tensor.model_copy(
+            update={"mma": {**tensor.mma, **shifted}, "wgmma": {**tensor.wgmma, **self._warpgroups(tensor)}}
+        )
         return gpu.model_copy(update={"sm": gpu.sm.model_copy(update={"tensor": tensor})})
 
+    def _warpgroups(self, tensor: TensorCore) -> dict[str, WarpgroupOp]:
+        """Return a shifted kind of each integer wgmma, by types."""
+        return {
+            f"{self.name}.{types}": WarpgroupOp(
+                column_interval_cycles=op.column_interval_cycles + self.bubble_cycles / BLOCK_COLUMNS,
+                shared_latency_cycles=op.shared_latency_cycles + self.latency_cycles,
+                register_latency_cycles=op.register_latency_cycles + self.latency_cycles,
+            )
+            for types, op in tensor.wgmma.items()
+            if types.startswith("s32.")
+        }
+
     def modifiers(self, program: Program, pc: int) -> int:
-        """Return the modifiers of the mma with the shift of its accumulator in them."""
-        if program.opcode[pc] != int(Op.IMMA):
+        """Return the modifiers of the mma or wgmma with the shift of its accumulator in them."""
+        if program.opcode[pc] not in (Op.IMMA, Op.IGMMA):
             place = f"{program.name}+{16 * pc:#06x}"
             raise ConfigError(
                 "", f"{place}: {self.name} shifts integer accumulators; got {program.text[pc]!r}"

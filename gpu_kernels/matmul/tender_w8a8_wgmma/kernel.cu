@@ -256,13 +256,15 @@ tender_wgmma_matmul(const __grid_constant__ TensorMap x, const __grid_constant__
 #endif
     Results result;
     const int lane = threadIdx.x & 31, member = warp % (GROUP / 32), own = warp / (GROUP / 32) * SHARE;
+    const float* scale = scale_of + member % WARPS_N * WN + lane / 4;
+    const float* factor = factor_of + member / WARPS_N * WM + own * 8 + lane % 4 * 2;
+    const float low = scale[0], high = scale[8];
 #pragma unroll
-    for (int i = 0; i < SHARE; ++i)
-#pragma unroll
-        for (int v = 0; v < 4; ++v) {
-            const float scale = scale_of[member % WARPS_N * WN + v / 2 * 8 + lane / 4];
-            const float factor = factor_of[member / WARPS_N * WM + (own + i) * 8 + lane % 4 * 2 + v % 2];
-            result[i][v] = to_float(sum[i][v]) * scale * factor;
-        }
+    for (int i = 0; i < SHARE; ++i) {
+        if (i % 8 == 0) __syncwarp();  // no factor is loaded long before it is used: registers are few
+        const float2 pair = *reinterpret_cast<const float2*>(factor + i * 8);
+        result[i][0] = to_float(sum[i][0]) * low * pair.x, result[i][1] = to_float(sum[i][1]) * low * pair.y;
+        result[i][2] = to_float(sum[i][2]) * high * pair.x, result[i][3] = to_float(sum[i][3]) * high * pair.y;
+    }
     store_tile(result, shared, y, m, n, place.first_token, place.first_output);
 }

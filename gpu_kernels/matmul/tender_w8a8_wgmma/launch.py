@@ -72,7 +72,9 @@ SHAPES = {
     "ideal": (*FEW, (256, 128, 4, 1, 1)),
 }
 TILES = {
-    tile.name: tile for variant, shapes in SHAPES.items() for tile in (_tile(each, variant) for each in shapes)
+    tile.name: tile
+    for variant, shapes in SHAPES.items()
+    for tile in (_tile(each, variant) for each in shapes)
 }
 
 
