@@ -24,9 +24,11 @@ constexpr int W_BYTES = BLOCKS * BN * ROW_BYTES;
 constexpr int X_BYTES = BLOCKS * BM * ROW_BYTES;
 constexpr int STAGE_BYTES = W_BYTES + X_BYTES;
 constexpr int STAGE_STEPS = 4 * BLOCKS;  // of all warpgroups along K
+constexpr int CROSSING_COPIES = VARIANT == EXTENSION && WM < 256 ? STEPS : 1;  // of a step's code, in a stage with borders
 constexpr int TRAILER_BYTES = 16;        // behind a row's codes
 
 static_assert(WARPS_N % 4 == 0 && WN == 16, "a warpgroup owns 64 outputs");
+static_assert(WARP_BLOCKS == 1, "a warpgroup multiplies one panel of a stage");
 static_assert(BM <= 256 && BN <= 256, "one box of the copy engine per panel");
 
 using Sums = int[M_FRAGMENTS][4];
@@ -50,6 +52,14 @@ __device__ __forceinline__ void dequantize(Totals& total, const Sums& acc, float
         for (int v = 0; v < 4; ++v) total[j][v] += __int2float_rn(acc[j][v]) * worth;
 }
 
+__device__ __forceinline__ void shift(Sums& acc, int positions) {
+#pragma unroll
+    for (int j = 0; j < M_FRAGMENTS; ++j)
+#pragma unroll
+        for (int v = 0; v < 4; ++v)  // two pipes share the work
+            acc[j][v] = v % 2 ? acc[j][v] << positions : acc[j][v] * (1 << positions);
+}
+
 // One lane keeps the ring full.
 __device__ __forceinline__ void produce(const TensorMap& x, const TensorMap& w, const Place& place, unsigned base,
                                         unsigned full, unsigned empty) {
@@ -69,21 +79,24 @@ __device__ __forceinline__ void produce(const TensorMap& x, const TensorMap& w, 
     }
 }
 
+// Return `v`, the same in all lanes, as a number that the compiler keeps in a uniform register and does not compute again.
+__device__ __forceinline__ unsigned uniform(unsigned v) { return __shfl_sync(~0u, v, 0); }
+
 // What a warpgroup does with the stages.
 struct Consumer {
-    unsigned weights, tokens, full, empty;  // addresses of its part of the first stage, and of the barriers
-    unsigned first_step;                    // of its part of a stage
-    bool hands_back;
+    unsigned weights, tokens;  // low words of the descriptors of its panels in the first stage
+    unsigned full, empty;      // the first stage's barriers
+    unsigned first_step;       // of its panel, in a stage
+    unsigned hands_back;
     Ring ring;
-    unsigned previous;  // the barrier of a stage whose wgmmas may be under way; 0: none
+    unsigned previous = 0;  // the barrier of a stage whose wgmmas may be under way; 0: none
 
-    __device__ __forceinline__ Consumer(int warp, unsigned base, unsigned full, unsigned empty) : full(full), empty(empty) {
-        const int member = warp % (GROUP / 32), first_block = warp / (GROUP / 32) * WARP_BLOCKS;
-        weights = base + (first_block * BN + member % WARPS_N / 4 * 64) * ROW_BYTES;
-        tokens = base + W_BYTES + (first_block * BM + member / WARPS_N * WM) * ROW_BYTES;
-        first_step = 4 * first_block;
-        hands_back = threadIdx.x % 32 == 0;
-        previous = 0;
+    __device__ __forceinline__ Consumer(int warp, unsigned base, unsigned full, unsigned empty) : full(uniform(full)), empty(STAGES * 8 + this->full) {
+        const int member = warp % (GROUP / 32), block = warp / (GROUP / 32);
+        weights = uniform(low_word(base + (block * BN + member % WARPS_N / 4 * 64) * ROW_BYTES));
+        tokens = uniform(low_word(base + W_BYTES + (block * BM + member / WARPS_N * WM) * ROW_BYTES));
+        first_step = 4 * block;
+        hands_back = opaque(threadIdx.x % 32 == 0);
     }
 
     __device__ __forceinline__ void hand_back(unsigned barrier) {
@@ -94,14 +107,10 @@ struct Consumer {
     // A stage without borders.
     __device__ __forceinline__ void multiply(Sums& acc) {
         barrier_wait(full + ring.index * 8, ring.parity);
-        const unsigned a = low_word(weights + ring.index * STAGE_BYTES);
-        const unsigned b = low_word(tokens + ring.index * STAGE_BYTES);
+        const unsigned a = weights + ring.index * (STAGE_BYTES / 16), b = tokens + ring.index * (STAGE_BYTES / 16);
         wgmma_begin();
 #pragma unroll
-        for (int step = 0; step < STEPS; ++step) {
-            const int block = step / 4 * ROW_BYTES / 16, chunk = step % 4 * 2;
-            wgmma(acc, descriptor(a + block * BN + chunk), descriptor(b + block * BM + chunk));
-        }
+        for (int step = 0; step < STEPS; ++step) wgmma(acc, descriptor(a + 2 * step), descriptor(b + 2 * step));
         wgmma_commit();
         wgmma_wait<1>();
         hand_back(empty + ring.index * 8);
@@ -109,48 +118,36 @@ struct Consumer {
     }
 
     // A stage with borders, whose first step is `at`.
-    __device__ __forceinline__ void cross(Sums& acc, Totals& total, float& worth, Crossing& crossing,
-                                          const Borders& borders, unsigned at) {
+    __device__ __forceinline__ void cross(Sums& acc, Totals& total, float& worth, Crossing& crossing, const Borders& borders,
+                                          unsigned at) {
         barrier_wait(full + ring.index * 8, ring.parity);
-        const unsigned a = low_word(weights + ring.index * STAGE_BYTES);
-        const unsigned b = low_word(tokens + ring.index * STAGE_BYTES);
-#pragma unroll 1
+        const unsigned a = weights + ring.index * (STAGE_BYTES / 16), b = tokens + ring.index * (STAGE_BYTES / 16);
+#pragma unroll CROSSING_COPIES
         for (int step = 0; step < STEPS; ++step) {
-            const int block = step / 4 * (ROW_BYTES / 16), chunk = step % 4 * 2;
-            const auto own_a = descriptor(a + block * BN + chunk), own_b = descriptor(b + block * BM + chunk);
             const int positions = crossing.pass(borders, at + step);
-#if VARIANT == 2
-            wgmma_begin();
-            if (positions) {
-#pragma unroll 1
-                for (int extra = 1; extra < positions; ++extra) shifted_wgmma(acc, own_b);
-                shifted_wgmma(acc, own_a, own_b);
-                wgmma_commit();
-            } else {
-                wgmma(acc, own_a, own_b);
-                wgmma_commit();  // here as well: behind both, the compiler commits by another wgmma
-            }
-#else
-            if (positions) {
+            if (VARIANT != EXTENSION && positions) {
                 wgmma_wait<0>();
                 hand_back(0);
-                if (VARIANT == EXPLICIT) {
+                if (VARIANT == EXPLICIT)
                     dequantize(total, acc, worth);
-                    worth *= __int_as_float((127 - positions) << 23);
-                } else {
-#pragma unroll
-                    for (int j = 0; j < M_FRAGMENTS; ++j)
-#pragma unroll
-                        for (int v = 0; v < 4; ++v)  // two pipes share the work
-                            acc[j][v] = v % 2 ? acc[j][v] << positions : acc[j][v] * (1 << positions);
-                }
+                else
+                    shift(acc, positions);
+                worth *= __int_as_float((127 - positions) << 23);
             }
             wgmma_begin();
-            wgmma(acc, own_a, own_b, VARIANT == EXPLICIT ? positions == 0 : 1);
-            wgmma_commit();
+#if VARIANT == 2
+            if (positions) {
+#pragma unroll 1
+                for (int extra = 1; extra < positions; ++extra) shifted_wgmma(acc, descriptor(b));
+                shifted_wgmma(acc, descriptor(a + 2 * step), descriptor(b + 2 * step));
+                wgmma_commit();
+                continue;
+            }
 #endif
+            wgmma(acc, descriptor(a + 2 * step), descriptor(b + 2 * step), VARIANT != EXPLICIT || positions == 0);
+            wgmma_commit();  // at once: behind a branch, the compiler closes the group by another wgmma
         }
-        wgmma_wait<STEPS < 7 ? STEPS : 7>();
+        wgmma_wait<STEPS>();
         hand_back(empty + ring.index * 8);
         ring.advance();
     }
