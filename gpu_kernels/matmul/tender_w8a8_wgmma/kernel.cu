@@ -24,7 +24,6 @@ constexpr int W_BYTES = BLOCKS * BN * ROW_BYTES;
 constexpr int X_BYTES = BLOCKS * BM * ROW_BYTES;
 constexpr int STAGE_BYTES = W_BYTES + X_BYTES;
 constexpr int STAGE_STEPS = 4 * BLOCKS;  // of all warpgroups along K
-constexpr int CROSSING_COPIES = VARIANT == EXTENSION && WM < 256 ? STEPS : 1;  // of a step's code, in a stage with borders
 constexpr int TRAILER_BYTES = 16;        // behind a row's codes
 
 static_assert(WARPS_N % 4 == 0 && WN == 16, "a warpgroup owns 64 outputs");
@@ -37,11 +36,6 @@ using Totals = float[M_FRAGMENTS][4];
 // D = A * B + (D << 1) on a machine with the extension tender_accumulator.
 __device__ __forceinline__ void shifted_wgmma(Sums& d, unsigned long long a, unsigned long long b) {
     asm volatile(WGMMA_WITH(WGMMA_TEXT, "pmevent 1;\n", WGMMA_OPERANDS) : WGMMA_QUADS : "l"(a), "l"(b), "r"(1));
-}
-
-// D = D << 1, by a product of zeros in registers: an empty group's border.
-__device__ __forceinline__ void shifted_wgmma(Sums& d, unsigned long long b) {
-    asm volatile(WGMMA_WITH(WGMMA_ZERO_TEXT, "pmevent 1;\n", WGMMA_OPERANDS) : WGMMA_QUADS : "l"(b), "l"(b), "r"(1));
 }
 
 // Add the sums times `worth` to the totals. Hopper converts as fast as it adds: no magic numbers.
@@ -99,57 +93,101 @@ struct Consumer {
         hands_back = opaque(threadIdx.x % 32 == 0);
     }
 
-    __device__ __forceinline__ void hand_back(unsigned barrier) {
+    // D = D << 1, by a product of zeros in registers: an empty group's border.
+    __device__ __forceinline__ void shift_by_wgmma(Sums& d) const {
+        const auto b = descriptor(tokens);
+        wgmma_begin();
+        asm volatile(WGMMA_WITH(WGMMA_ZERO_TEXT, "pmevent 1;\n", WGMMA_OPERANDS) : WGMMA_QUADS : "l"(b), "l"(b), "r"(1));
+        wgmma_commit();
+    }
+
+    // Multiply steps FROM to TO of a panel, as one group. CROSSED: there is a border before the first.
+    template <int FROM, int TO, bool CROSSED>
+    __device__ __forceinline__ void multiply_steps(Sums& acc) const {
+        const unsigned a = weights + ring.index * (STAGE_BYTES / 16), b = tokens + ring.index * (STAGE_BYTES / 16);
+        wgmma_begin();
+#pragma unroll
+        for (int step = FROM; step < TO; ++step) {
+            const auto own_a = descriptor(a + 2 * step), own_b = descriptor(b + 2 * step);
+            if (VARIANT == EXTENSION && CROSSED && step == FROM)
+                shifted_wgmma(acc, own_a, own_b);
+            else
+                wgmma(acc, own_a, own_b, !(VARIANT == EXPLICIT && CROSSED && step == FROM));
+        }
+        wgmma_commit();
+    }
+
+    // The same for steps that are known when running; beyond the last one, `to` is the end. Straight code for each choice:
+    // in a loop, each wgmma would be a group.
+    template <bool CROSSED, int FROM = 0, int TO = STEPS>
+    __device__ __forceinline__ void multiply_steps(Sums& acc, unsigned from, unsigned to) const {
+        if (CROSSED && FROM < STEPS - 1 && from != FROM) {
+            if constexpr (CROSSED && FROM < STEPS - 1) multiply_steps<CROSSED, FROM + 1>(acc, from, to);
+        } else if (TO == STEPS ? to >= STEPS : to == TO) {
+            multiply_steps<FROM, TO, CROSSED>(acc);
+        } else if constexpr (TO > FROM + 1) {
+            multiply_steps<CROSSED, FROM, TO - 1>(acc, from, to);
+        }
+    }
+
+    __device__ __forceinline__ void await_stage() const { barrier_wait(full + ring.index * 8, ring.parity); }
+
+    // Hand back the stage before: a group of this one is under way, and its own are done.
+    __device__ __forceinline__ void hand_back_previous() {
+        wgmma_wait<1>();
+        hand_back();
+    }
+
+    __device__ __forceinline__ void hand_back() {
         if (previous && hands_back) barrier_arrive(previous);
-        previous = barrier;
+        previous = 0;
+    }
+
+    __device__ __forceinline__ void leave_stage() {
+        previous = empty + ring.index * 8;
+        ring.advance();
     }
 
     // A stage without borders.
     __device__ __forceinline__ void multiply(Sums& acc) {
-        barrier_wait(full + ring.index * 8, ring.parity);
-        const unsigned a = weights + ring.index * (STAGE_BYTES / 16), b = tokens + ring.index * (STAGE_BYTES / 16);
-        wgmma_begin();
-#pragma unroll
-        for (int step = 0; step < STEPS; ++step) wgmma(acc, descriptor(a + 2 * step), descriptor(b + 2 * step));
-        wgmma_commit();
-        wgmma_wait<1>();
-        hand_back(empty + ring.index * 8);
-        ring.advance();
+        await_stage();
+        multiply_steps<0, STEPS, false>(acc);
+        hand_back_previous();
+        leave_stage();
     }
 
-    // A stage with borders, whose first step is `at`.
+    // A stage with borders, whose first step is `at`: the steps before a border, what is to be done there, and so on.
     __device__ __forceinline__ void cross(Sums& acc, Totals& total, float& worth, Crossing& crossing, const Borders& borders,
                                           unsigned at) {
-        barrier_wait(full + ring.index * 8, ring.parity);
-        const unsigned a = weights + ring.index * (STAGE_BYTES / 16), b = tokens + ring.index * (STAGE_BYTES / 16);
-#pragma unroll CROSSING_COPIES
-        for (int step = 0; step < STEPS; ++step) {
-            const int positions = crossing.pass(borders, at + step);
-            if (VARIANT != EXTENSION && positions) {
+        unsigned step = WARPS_K > 1 && crossing.next < at ? 0 : crossing.next - at;
+        int positions = crossing.pass(borders, at + step);
+        await_stage();
+        if (step > 0) {
+            multiply_steps<false, 0, STEPS - 1>(acc, 0, step);
+            hand_back_previous();
+        }
+#pragma unroll 1
+        while (true) {
+            if (VARIANT == EXTENSION) {
+#pragma unroll 1
+                for (int extra = 1; extra < positions; ++extra) shift_by_wgmma(acc);
+            } else {
                 wgmma_wait<0>();
-                hand_back(0);
+                hand_back();
                 if (VARIANT == EXPLICIT)
                     dequantize(total, acc, worth);
                 else
                     shift(acc, positions);
                 worth *= __int_as_float((127 - positions) << 23);
             }
-            wgmma_begin();
-#if VARIANT == 2
-            if (positions) {
-#pragma unroll 1
-                for (int extra = 1; extra < positions; ++extra) shifted_wgmma(acc, descriptor(b));
-                shifted_wgmma(acc, descriptor(a + 2 * step), descriptor(b + 2 * step));
-                wgmma_commit();
-                continue;
-            }
-#endif
-            wgmma(acc, descriptor(a + 2 * step), descriptor(b + 2 * step), VARIANT != EXPLICIT || positions == 0);
-            wgmma_commit();  // at once: behind a branch, the compiler closes the group by another wgmma
+            const unsigned to = crossing.next - at;
+            multiply_steps<true>(acc, step, to);
+            if (previous) hand_back_previous();
+            if (to >= STEPS) break;
+            step = to;
+            positions = crossing.pass(borders, at + step);
         }
-        wgmma_wait<STEPS>();
-        hand_back(empty + ring.index * 8);
-        ring.advance();
+        leave_stage();
     }
 };
 
