@@ -1,12 +1,27 @@
 // What the kernels for Hopper's asynchronous units share: mbarriers, boxes of the copy engine, wgmma, the ring of stages.
 //
-// Before the include, besides the macros of common.cuh:
+// Layouts    A stage in shared memory holds BLOCKS panels of W and of X, rows of 128 bytes whose 16-byte chunks the copy engine
+//            permutes by chunk ^ (row & 7) (128-byte swizzle), as wgmma reads them.
+// Roles      One producer warp has the copy engine (TMA) fill a ring of STAGES stages; warpgroups multiply. A stage's two
+//            mbarriers say that it is full (its bytes have arrived) and empty (every consumer warp is done with it). What
+//            lies beyond the edge of X or W arrives as zeros.
+// Macros     Those of common.cuh; WARPS_N is a multiple of 4. Launched with 32 threads more than those: the producer.
+// Before the include:
+//   WGMMA_COLUMNS      columns of K in a row of a panel
 //   WGMMA_DEPTH        columns of K of one wgmma as its name says them: "k16", "k32"
 //   WGMMA_TYPES        its types: ".f32.f16.f16"
 //   WGMMA_FLAGS        what stands behind the operands: ", p, 1, 1, 0, 0" of halves, ", p" of integers
 //   WGMMA_REGISTER     the constraint of an accumulator: "+f", "+r"
 
 #pragma once
+
+constexpr int CONSUMER_WARPS = THREADS / 32;
+constexpr int W_BYTES = BLOCKS * BN * ROW_BYTES;
+constexpr int X_BYTES = BLOCKS * BM * ROW_BYTES;
+constexpr int STAGE_BYTES = W_BYTES + X_BYTES;
+
+static_assert(WARPS_N % 4 == 0 && WN == 16, "a warpgroup owns 64 outputs");
+static_assert(BM <= 256 && BN <= 256, "one box of the copy engine per panel");
 
 // A tensor map: the driver's description of a matrix for the copy engine.
 struct alignas(64) TensorMap {
@@ -142,3 +157,22 @@ struct Ring {
         if (++index == STAGES) index = 0, parity ^= 1;
     }
 };
+
+// One lane keeps the ring full.
+__device__ __forceinline__ void produce(const TensorMap& x, const TensorMap& w, const Place& place, unsigned base,
+                                        unsigned full, unsigned empty) {
+    Ring ring;
+    int column = 0;
+#pragma unroll 1
+    for (int stage = 0; stage < place.count; ++stage) {
+        const unsigned to = base + ring.index * STAGE_BYTES, barrier = full + ring.index * 8;
+        barrier_wait(empty + ring.index * 8, ring.parity ^ 1);  // at once in the first round
+        barrier_expect(barrier, STAGE_BYTES);
+#pragma unroll
+        for (int block = 0; block < BLOCKS; ++block, column += WGMMA_COLUMNS) {
+            copy_box(to + block * BN * ROW_BYTES, w, barrier, column, place.first_output);
+            copy_box(to + W_BYTES + block * BM * ROW_BYTES, x, barrier, column, place.first_token);
+        }
+        ring.advance();
+    }
+}

@@ -2,33 +2,27 @@
 // N a multiple of 8, K of 32. See tender.cuh for what is computed and for the variants.
 //
 // Layouts    Those of tender_w8a8: X[M][K+16] bytes, a row's factor behind its codes; W[N][K]; scales: float[N]; Y[M][N]
-//            half. A stage in shared memory holds BLOCKS panels of W and of X, rows of 128 bytes whose 16-byte chunks the
-//            copy engine permutes (128-byte swizzle); each of a panel's four steps of 32 columns is one m64nWMk32.
-// Algorithm  The producer, the ring and the warpgroups of fp16_wgmma.
+//            half. Stages in shared memory as in wgmma.cuh; each of a panel's four steps of 32 columns is one m64nWMk32.
+// Algorithm  That of fp16_wgmma. Warpgroups along K cross borders each for itself, and their sums meet at the end.
 // Borders    may stand before any step. The loop over stages runs to the next one with a border, and has no code for borders.
-//            That stage has code of its own, step by step. To shift or convert sums in registers, the warpgroup first waits
-//            for all of its wgmmas; those of another warpgroup of the CTA go on meanwhile. A wgmma that shifts its own
-//            accumulator needs no wait.
+//            That stage has code of its own: the steps before a border, what is to be done there, the steps behind it. To
+//            shift or convert sums in registers, the warpgroup first waits for all of its wgmmas; those of another
+//            warpgroup of the CTA go on meanwhile. A wgmma that shifts its own accumulator needs no wait.
 
 #include "/tcsim/matmul/common.cuh"
 #define TENDER_TYPES "s32.s8.s8.s32"
 #include "/tcsim/matmul/tender.cuh"
+#define WGMMA_COLUMNS 128
 #define WGMMA_DEPTH "k32"
 #define WGMMA_TYPES ".s32.s8.s8"
 #define WGMMA_FLAGS ", p"
 #define WGMMA_REGISTER "+r"
 #include "/tcsim/matmul/wgmma.cuh"
 
-constexpr int CONSUMER_WARPS = THREADS / 32;
-constexpr int W_BYTES = BLOCKS * BN * ROW_BYTES;
-constexpr int X_BYTES = BLOCKS * BM * ROW_BYTES;
-constexpr int STAGE_BYTES = W_BYTES + X_BYTES;
 constexpr int STAGE_STEPS = 4 * BLOCKS;  // of all warpgroups along K
 constexpr int TRAILER_BYTES = 16;        // behind a row's codes
 
-static_assert(WARPS_N % 4 == 0 && WN == 16, "a warpgroup owns 64 outputs");
 static_assert(WARP_BLOCKS == 1, "a warpgroup multiplies one panel of a stage");
-static_assert(BM <= 256 && BN <= 256, "one box of the copy engine per panel");
 
 using Sums = int[M_FRAGMENTS][4];
 using Totals = float[M_FRAGMENTS][4];
@@ -52,25 +46,6 @@ __device__ __forceinline__ void shift(Sums& acc, int positions) {
 #pragma unroll
         for (int v = 0; v < 4; ++v)  // two pipes share the work
             acc[j][v] = v % 2 ? acc[j][v] << positions : acc[j][v] * (1 << positions);
-}
-
-// One lane keeps the ring full.
-__device__ __forceinline__ void produce(const TensorMap& x, const TensorMap& w, const Place& place, unsigned base,
-                                        unsigned full, unsigned empty) {
-    Ring ring;
-    int column = 0;
-#pragma unroll 1
-    for (int stage = 0; stage < place.count; ++stage) {
-        const unsigned to = base + ring.index * STAGE_BYTES, barrier = full + ring.index * 8;
-        barrier_wait(empty + ring.index * 8, ring.parity ^ 1);  // at once in the first round
-        barrier_expect(barrier, STAGE_BYTES);
-#pragma unroll
-        for (int block = 0; block < BLOCKS; ++block, column += ROW_BYTES) {
-            copy_box(to + block * BN * ROW_BYTES, w, barrier, column, place.first_output);
-            copy_box(to + W_BYTES + block * BM * ROW_BYTES, x, barrier, column, place.first_token);
-        }
-        ring.advance();
-    }
 }
 
 // Return `v`, the same in all lanes, as a number that the compiler keeps in a uniform register and does not compute again.

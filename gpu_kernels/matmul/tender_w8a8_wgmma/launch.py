@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from gpu_kernels.matmul.common import Arrays, Options, build_launch, check_sizes
@@ -16,7 +14,7 @@ from gpu_kernels.matmul.tender import (
     as_argument,
     borders_of,
 )
-from gpu_kernels.matmul.tiling import BLOCK_K, Tile
+from gpu_kernels.matmul.tiling import BLOCK_K, OUTPUTS_OF_WARPGROUP, WARPGROUP, Tile, WgmmaTile
 from sim.arch.spec import GpuSpec
 from sim.errors import unknown
 from sim.isa.launch import BufferRef, KernelLaunch, TensorMap
@@ -26,23 +24,8 @@ __all__ = ["KERNEL", "MULTIPLE_K", "MULTIPLE_N", "SCHEME", "TARGETS", "TILES", "
 SCHEME = "tender_w8a8_wgmma"
 KERNEL = "tender_wgmma_matmul"
 TARGETS = ("sm_90a",)
-PRODUCER_THREADS = 32
-WARPGROUP = 4  # warps
-OUTPUTS_OF_WARPGROUP = 64
 ROW_BYTES = HALF_BYTES * BLOCK_K  # of a panel
 Shape = tuple[int, int, int, int, int]  # tokens, outputs, stages, blocks of a stage, warpgroups along K
-
-
-@dataclass(frozen=True)
-class WgmmaTile(Tile):
-    """A tile whose warps are warpgroups' and only multiply; one warp more copies."""
-
-    splits_k: bool = False
-
-    @property
-    def threads(self) -> int:
-        """Threads of a CTA, with the producer's."""
-        return super().threads + PRODUCER_THREADS
 
 
 def _tile(shape: Shape, variant: str) -> Tile:
