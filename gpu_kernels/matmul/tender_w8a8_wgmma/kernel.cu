@@ -51,6 +51,32 @@ __device__ __forceinline__ void shift(Sums& acc, int positions) {
 // Return `v`, the same in all lanes, as a number that the compiler keeps in a uniform register and does not compute again.
 __device__ __forceinline__ unsigned uniform(unsigned v) { return __shfl_sync(~0u, v, 0); }
 
+// Where a warpgroup is among the borders; as Crossing, with one more known, so that nothing waits for constants.
+struct Course {
+    int border;            // the number of the next one
+    unsigned next, after;  // the steps before which it and the one behind it lie
+
+    __device__ __forceinline__ Course(const Borders& borders, unsigned step) {
+        const Crossing start(borders, step);
+        border = start.border, next = start.next, after = at(borders, border + 1);
+    }
+
+    __device__ __forceinline__ static unsigned at(const Borders& borders, int i) {
+        return i < BORDERS ? borders.at[i] : ~0u;
+    }
+
+    // Pass the next border, before or at `step`, and those at the same place; return how many.
+    __device__ __forceinline__ int pass(const Borders& borders, unsigned step) {
+        int passed = 0;
+        do {
+            ++passed;
+            next = after;
+            after = at(borders, ++border + 1);
+        } while (next <= step);
+        return passed;
+    }
+};
+
 // What a warpgroup does with the stages.
 struct Consumer {
     unsigned weights, tokens;  // low words of the descriptors of its panels in the first stage
@@ -132,10 +158,10 @@ struct Consumer {
     }
 
     // A stage with borders, whose first step is `at`: the steps before a border, what is to be done there, and so on.
-    __device__ __forceinline__ void cross(Sums& acc, Totals& total, float& worth, Crossing& crossing, const Borders& borders,
+    __device__ __forceinline__ void cross(Sums& acc, Totals& total, float& worth, Course& course, const Borders& borders,
                                           unsigned at) {
-        unsigned step = WARPS_K > 1 && crossing.next < at ? 0 : crossing.next - at;
-        int positions = crossing.pass(borders, at + step);
+        unsigned step = WARPS_K > 1 && course.next < at ? 0 : course.next - at;
+        int positions = course.pass(borders, at + step);
         await_stage();
         if (step > 0) {
             multiply_steps<false, 0, STEPS - 1>(acc, 0, step);
@@ -155,12 +181,12 @@ struct Consumer {
                     shift(acc, positions);
                 worth *= __int_as_float((127 - positions) << 23);
             }
-            const unsigned to = crossing.next - at;
+            const unsigned to = course.next - at;
             multiply_steps<true>(acc, step, to);
             if (previous) hand_back_previous();
             if (to >= STEPS) break;
             step = to;
-            positions = crossing.pass(borders, at + step);
+            positions = course.pass(borders, at + step);
         }
         leave_stage();
     }
@@ -234,18 +260,18 @@ tender_wgmma_matmul(const __grid_constant__ TensorMap x, const __grid_constant__
 #pragma unroll
         for (int v = 0; v < 4; ++v) acc[j][v] = 0, total[j][v] = 0.f;
     Consumer consumer(warp, base, full, empty);
-    Crossing crossing(borders, consumer.first_step);
-    float worth = __int_as_float((127 + border_count - crossing.border) << 23);  // of the group's sums, in the last scale
-    int stage = 0;
+    Course course(borders, consumer.first_step);
+    float worth = __int_as_float((127 + border_count - course.border) << 23);  // of the group's sums, in the last scale
+    int step = consumer.first_step;
+    const int end = place.count * STAGE_STEPS + step;
 #pragma unroll 1
     while (true) {
-        const unsigned reached = crossing.next / STAGE_STEPS + (crossing.next % STAGE_STEPS >= consumer.first_step + STEPS);
-        const int until = VARIANT == IDEAL ? place.count : min(static_cast<unsigned>(place.count), reached);
+        const int until = VARIANT == IDEAL ? end : min(end, static_cast<int>(course.next & 0x7fffffff) - STEPS + 1);
 #pragma unroll 1
-        for (; stage < until; ++stage) consumer.multiply(acc);
-        if (VARIANT == IDEAL || stage == place.count) break;
-        consumer.cross(acc, total, worth, crossing, borders, stage * STAGE_STEPS + consumer.first_step);
-        ++stage;
+        for (; step < until; step += STAGE_STEPS) consumer.multiply(acc);
+        if (VARIANT == IDEAL || step == end) break;
+        consumer.cross(acc, total, worth, course, borders, step);
+        step += STAGE_STEPS;
     }
     wgmma_wait<0>();
     copy_wait<0>();
@@ -257,7 +283,7 @@ tender_wgmma_matmul(const __grid_constant__ TensorMap x, const __grid_constant__
     add_warpgroups(sum, total, shared);
 #else
     int sum[SHARE][4];
-    const int left = VARIANT == IDEAL ? 0 : border_count - crossing.border;
+    const int left = VARIANT == IDEAL ? 0 : border_count - course.border;
 #pragma unroll
     for (int j = 0; j < M_FRAGMENTS; ++j)
 #pragma unroll

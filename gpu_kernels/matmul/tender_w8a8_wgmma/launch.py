@@ -25,20 +25,22 @@ SCHEME = "tender_w8a8_wgmma"
 KERNEL = "tender_wgmma_matmul"
 TARGETS = ("sm_90a",)
 ROW_BYTES = HALF_BYTES * BLOCK_K  # of a panel
-Shape = tuple[int, int, int, int, int]  # tokens, outputs, stages, blocks of a stage, warpgroups along K
+Shape = tuple[
+    int, int, int, int, int, int
+]  # tokens, outputs, stages, panels in one, warpgroups along tokens and K
 
 
 def _tile(shape: Shape, variant: str) -> Tile:
-    """A warpgroup per 64 outputs, and as many again along K."""
-    tokens, outputs, stages, blocks, warpgroups_k = shape
+    """A warpgroup per 64 outputs, and as many again along the tokens or along K."""
+    tokens, outputs, stages, panels, warpgroups_m, warpgroups_k = shape
     return WgmmaTile(
         tokens,
         outputs,
-        1,
+        warpgroups_m,
         outputs // OUTPUTS_OF_WARPGROUP * WARPGROUP,
         stages,
-        blocks,
-        stage_bytes=blocks * (tokens + outputs) * ROW_BYTES,
+        panels,
+        stage_bytes=panels * (tokens + outputs) * ROW_BYTES,
         ctas_per_sm=1,
         warps_k=warpgroups_k,
         extra={"VARIANT": VARIANTS[variant], "MAGIC": 0},
@@ -47,12 +49,13 @@ def _tile(shape: Shape, variant: str) -> Tile:
     )
 
 
-FEW: tuple[Shape, ...] = ((16, 64, 8, 2, 2), (64, 64, 6, 2, 2), (128, 64, 8, 1, 1), (128, 128, 6, 1, 1))
+FEW: tuple[Shape, ...] = ((16, 64, 8, 2, 1, 2), (64, 64, 6, 2, 1, 2), (128, 64, 8, 1, 1, 1))
+MANY: tuple[Shape, ...] = ((128, 128, 6, 1, 1, 1), (256, 128, 4, 1, 1, 1), (128, 256, 4, 1, 1, 1))
 SHAPES = {
-    "software_shift": (*FEW, (256, 128, 4, 1, 1)),
-    "explicit": FEW,  # two sets of sums
-    "extension": (*FEW, (256, 128, 4, 1, 1)),
-    "ideal": (*FEW, (256, 128, 4, 1, 1)),
+    "software_shift": (*FEW, *MANY),
+    "explicit": (*FEW, (128, 128, 6, 1, 2, 1)),  # two sets of sums
+    "extension": (*FEW, *MANY),
+    "ideal": (*FEW, *MANY),
 }
 TILES = {
     tile.name: tile
