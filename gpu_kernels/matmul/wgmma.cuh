@@ -60,8 +60,8 @@ __device__ __forceinline__ void barrier_wait(unsigned barrier, unsigned parity) 
 // Copy the box of 128-byte rows from (`column`, `row`) on to shared memory; it reports its bytes to `barrier`.
 __device__ __forceinline__ void copy_box(unsigned to, const TensorMap& map, unsigned barrier, int column, int row) {
     asm volatile(
-        "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];\n" ::"r"(to),
-        "l"(&map), "r"(barrier), "r"(column), "r"(row) : "memory");
+        "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+        " [%0], [%1, {%3, %4}], [%2];\n" ::"r"(to), "l"(&map), "r"(barrier), "r"(column), "r"(row) : "memory");
 }
 
 // ------------------------------------------------------------------------------------------------ wgmma

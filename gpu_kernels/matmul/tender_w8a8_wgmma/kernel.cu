@@ -84,9 +84,10 @@ struct Consumer {
     unsigned first_step;       // of its panel, in a stage
     unsigned hands_back;
     Ring ring;
-    unsigned previous = 0;  // the barrier of a stage whose wgmmas may be under way; 0: none
+    unsigned previous = 0;  // the barrier of a stage that is not handed back: its wgmmas may be under way; 0: none
 
-    __device__ __forceinline__ Consumer(int warp, unsigned base, unsigned full, unsigned empty) : full(uniform(full)), empty(STAGES * 8 + this->full) {
+    __device__ __forceinline__ Consumer(int warp, unsigned base, unsigned barriers)
+        : full(uniform(barriers)), empty(full + STAGES * 8) {
         const int member = warp % (GROUP / 32), block = warp / (GROUP / 32);
         weights = uniform(low_word(base + (block * BN + member % WARPS_N / 4 * 64) * ROW_BYTES));
         tokens = uniform(low_word(base + W_BYTES + (block * BM + member / WARPS_N * WM) * ROW_BYTES));
@@ -246,11 +247,12 @@ tender_wgmma_matmul(const __grid_constant__ TensorMap x, const __grid_constant__
         if (threadIdx.x % 32 == 0) produce(x, w, place, base, full, empty);
         return;
     }
+    const long long row_bytes = k + TRAILER_BYTES;
     for (int i = threadIdx.x; i < BN; i += THREADS)
         copy4(shared_address(scale_of + i), scales + min(place.first_output + i, n - 1), place.first_output + i < n);
     for (int i = threadIdx.x; i < BM; i += THREADS)
-        copy4(shared_address(factor_of + i),
-              rows + static_cast<long long>(min(place.first_token + i, m - 1)) * (k + TRAILER_BYTES) + k, place.first_token + i < m);
+        copy4(shared_address(factor_of + i), rows + min(place.first_token + i, m - 1) * row_bytes + k,
+              place.first_token + i < m);
     copy_commit();
 
     Sums acc;
@@ -259,7 +261,7 @@ tender_wgmma_matmul(const __grid_constant__ TensorMap x, const __grid_constant__
     for (int j = 0; j < M_FRAGMENTS; ++j)
 #pragma unroll
         for (int v = 0; v < 4; ++v) acc[j][v] = 0, total[j][v] = 0.f;
-    Consumer consumer(warp, base, full, empty);
+    Consumer consumer(warp, base, full);
     Course course(borders, consumer.first_step);
     float worth = __int_as_float((127 + border_count - course.border) << 23);  // of the group's sums, in the last scale
     int step = consumer.first_step;
