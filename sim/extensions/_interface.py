@@ -16,6 +16,9 @@ from sim.isa.opcodes import Op
 from sim.isa.program import Program
 from sim.isa.units import Unit
 
+WARPGROUP = "wgmma."  # begins the names of a warpgroup's operations
+MULTIPLIES = (Unit.TENSOR, Unit.WGMMA)
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -38,9 +41,10 @@ class Extension(ABC):
     mark: ClassVar[int]  # N of `pmevent N`
 
     def renamed(self, mma: str) -> str:
-        """Return the name of a marked mma in the machine's table: ``m16n8k32.NAME.s32.s8``."""
-        shape, _, types = mma.partition(".")
-        return f"{shape}.{self.name}.{types}"
+        """Return the name of a marked operation: ``m16n8k32.NAME.s32.s8``, ``wgmma.m64n8k32.NAME.s32.s8.ss``."""
+        group = WARPGROUP if mma.startswith(WARPGROUP) else ""
+        shape, _, types = mma.removeprefix(group).partition(".")
+        return f"{group}{shape}.{self.name}.{types}"
 
     def with_settings(self, settings: Mapping[str, str]) -> Self:
         """Return the extension with other numbers, given as text."""
@@ -99,7 +103,7 @@ class Extension(ABC):
         )
 
     def energy_uj(self, marked: float) -> float:
-        """Return the energy of so many marked instructions, over what they take without the mark."""
+        """Return the energy of so many marked blocks of 16 x 8 accumulators, over what they take without the mark."""
         return marked * self.quantities()["energy"].value * 1e-6
 
 
@@ -113,15 +117,15 @@ def _number(text: str) -> float | None:
 
 
 def marked_instructions(program: Program, mark: int) -> dict[int, int]:
-    """Return the tensor instruction behind each mark: the next one, before any branch."""
+    """Return the tensor instruction behind each mark, a warp's or a warpgroup's: the next one, before any branch."""
     found: dict[int, int] = {}
     for at in np.flatnonzero(program.opcode == int(Op.MARKER)):
         if int(program.operands[at, 0, 1]) != 1 << mark:
             continue
         pc = int(at) + 1
-        while pc < len(program) and program.unit[pc] not in (Unit.TENSOR, Unit.BRANCH, Unit.EXIT):
+        while pc < len(program) and program.unit[pc] not in (*MULTIPLIES, Unit.BRANCH, Unit.EXIT):
             pc += 1
-        if pc == len(program) or program.unit[pc] != Unit.TENSOR or pc in found.values():
+        if pc == len(program) or program.unit[pc] not in MULTIPLIES or pc in found.values():
             raise ConfigError("", f"{program.name}+{16 * int(at):#06x}: no mma of its own follows the mark")
         found[int(at)] = pc
     return found

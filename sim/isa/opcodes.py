@@ -174,7 +174,7 @@ RANK_MASK = 7  # of a tensor copy, bits 0-2
 # wgmma: n / 8 in bits 16-21
 COLUMNS_SHIFT = 16
 COLUMNS_MASK = 63 << COLUMNS_SHIFT
-# IMMA reading its accumulator shifted left, by an extension: bits 50-54
+# IMMA, IGMMA reading their accumulators shifted left, by an extension: bits 50-54
 ACCUMULATOR_SHIFT = 50
 ACCUMULATOR_SHIFT_MASK = 31 << ACCUMULATOR_SHIFT
 

@@ -88,6 +88,13 @@ def test_workload_suites_are_timed_and_unknown_ones_named() -> None:
         suite_cases("cuonters", H200)
 
 
+def test_a_suite_can_be_cut_down_to_a_scheme() -> None:
+    everything = suite_cases("awkward", H200)
+    assert suite_cases("awkward:fp16", H200) == tuple(case for case in everything if case.scheme == "fp16")
+    with pytest.raises(ConfigError, match=r"unknown scheme with a kernel 'fp61'. Did you mean 'fp16'"):
+        suite_cases("awkward:fp61", H200)
+
+
 def test_a_plan_survives_the_round_trip(tmp_path: Path) -> None:
     cases = suite_cases("smoke", H200)
     write_plan(tmp_path / "plan.json", "h200", 7, cases)
