@@ -384,8 +384,7 @@ def run_warp(
                     (m & o.BF16) != 0,
                 )
             elif op == IMMA:
-                imma(s, regs, regs_i, scratch.ai, scratch.bi, scratch.acci, 1 + ((m >> 1) & 1),
-                     (m & o.ACCUMULATOR_SHIFT_MASK) >> o.ACCUMULATOR_SHIFT)  # fmt: skip
+                imma(s, regs, regs_i, scratch.ai, scratch.bi, scratch.acci, m)
             elif HGMMA <= op <= BULK_STORE or SET_REGISTERS <= op <= BULK_LOAD:
                 code = asynchronous_operation(
                     w, op, s, m, active, registers, memory, folder, scratch, entry, fault

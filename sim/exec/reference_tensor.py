@@ -23,9 +23,9 @@ def multiply_matrices(step: Step) -> None:
     """D = A B + C as PTX lays out mma.sync: quadrants of A in (row block, column block) order, B by column blocks."""
     steps = 1 + (step.modifiers >> 1 & 1)
     integers = Op(step.operation) == Op.IMMA
-    kind = np.int8 if integers else np.float16
-    a_tiles = [_values(step, tile) for tile in fragments(step, 1, 2 * steps, kind)]
-    b_tiles = [_values(step, tile) for tile in fragments(step, 2, steps, kind)]
+    kind = np.uint8 if integers else np.float16
+    a_tiles = [_values(step, tile, o.FIRST_SIGNED) for tile in fragments(step, 1, 2 * steps, kind)]
+    b_tiles = [_values(step, tile, o.SECOND_SIGNED) for tile in fragments(step, 2, steps, kind)]
     a = np.hstack([np.vstack(a_tiles[2 * block : 2 * block + 2]) for block in range(steps)])
     b = np.hstack(b_tiles).T
     accumulate_half = not integers and bool(step.modifiers & 1)
@@ -37,12 +37,22 @@ def multiply_matrices(step: Step) -> None:
     _write_accumulator(step, c, accumulate_half)
 
 
-def _values(step: Step, tile: Array) -> Array:
-    if tile.dtype == np.int8:
-        return tile.astype(np.int32)
+def _values(step: Step, tile: Array, signed: int) -> Array:
+    """Return the numbers of a tile, 8 x n; ``signed`` is the modifier that says so of integers."""
+    if tile.dtype == np.uint8:
+        return _integers(step, tile, step.modified(signed))
     if step.modified(o.BF16):
         return (tile.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
     return tile.astype(np.float32)
+
+
+def _integers(step: Step, tile: Array, signed: bool) -> Array:
+    """Return the integers in bytes, or those in halves of bytes, the low half first."""
+    wide, bits = tile.astype(np.int32), 8
+    if step.modified(o.NIBBLES):
+        wide, bits = np.stack((wide & 15, wide >> 4), axis=2).reshape(8, -1), 4
+    sign = 1 << (bits - 1)
+    return (wide ^ sign) - sign if signed else wide
 
 
 def _accumulator(step: Step, half: bool, dtype: type) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 
 from sim.exec.lanes import RZ
 from sim.exec.rounding import half_to_float, to_half
+from sim.isa import opcodes as o
 from sim.jit import inner as compiled
 
 INFINITE = np.uint32(0x7C00)
@@ -119,27 +120,34 @@ def store_half_accumulator(number, regs, acc):
 
 
 @compiled
-def signed_byte(word, index):
-    """Return byte ``index`` of a word, sign-extended."""
-    value = np.int32((word >> np.uint32(8 * index)) & np.uint32(0xFF))
-    return value - 256 if value >= 128 else value
+def integer(word, index, bits, signed):
+    """Return the integer of ``bits`` bits at place ``index`` of a word."""
+    value = np.int32((word >> np.uint32(bits * index)) & np.uint32((1 << bits) - 1))
+    return value - (1 << bits) if signed and value >= 1 << (bits - 1) else value
 
 
 @compiled
-def imma(slots, regs, regs_i, a, b, acc, steps, shift):
-    """Run m16n8k(16*steps) on signed bytes; INT32 sums wrap, from the accumulator << shift. Scratch is int32."""
+def imma(slots, regs, regs_i, a, b, acc, modifiers):
+    """Run m16n8 on integers of 8 or 4 bits; INT32 sums wrap, from the accumulator << shift. Scratch is int32.
+
+    A lane's word holds neighbours along k: four of 8 bits, eight of 4.
+    """
     base_a, base_b = slots[1, 1], slots[2, 1]
+    steps = 1 + ((modifiers >> 1) & 1)
+    bits = 4 if modifiers & o.NIBBLES else 8
+    signed_a, signed_b = (modifiers & o.FIRST_SIGNED) != 0, (modifiers & o.SECOND_SIGNED) != 0
+    count = 32 // bits
     for step in range(steps):
         first, second = (base_a + 2 * step, base_a + 2 * step + 1) if base_a != RZ else (RZ, RZ)
         third = base_b + step if base_b != RZ else RZ
         for lane in range(32):
-            group, inner = lane >> 2, 16 * step + 4 * (lane & 3)
-            for index in range(4):
-                a[16 * (inner + index) + group] = signed_byte(regs[first, lane], index)
-                a[16 * (inner + index) + group + 8] = signed_byte(regs[second, lane], index)
-                b[8 * (inner + index) + group] = signed_byte(regs[third, lane], index)
+            group, inner = lane >> 2, count * (4 * step + (lane & 3))
+            for index in range(count):
+                a[16 * (inner + index) + group] = integer(regs[first, lane], index, bits, signed_a)
+                a[16 * (inner + index) + group + 8] = integer(regs[second, lane], index, bits, signed_a)
+                b[8 * (inner + index) + group] = integer(regs[third, lane], index, bits, signed_b)
     load_accumulator(slots[3, 1], regs_i, acc)
     for index in range(128):
-        acc[index] <<= shift
-    multiply(a, b, acc, 16 * steps)
+        acc[index] <<= (modifiers & o.ACCUMULATOR_SHIFT_MASK) >> o.ACCUMULATOR_SHIFT
+    multiply(a, b, acc, 4 * count * steps)
     store_accumulator(slots[0, 1], regs_i, acc)

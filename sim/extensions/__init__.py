@@ -51,8 +51,8 @@ def extended(
 ) -> tuple[tuple[KernelLaunch, ...], GpuSpec]:
     """Return launches and machine as they are on ``gpu`` with the extensions ``names``."""
     machine = gpu
-    for name in names:
-        machine = get_extension(name).machine(machine)
+    for extension in _in_order(names):
+        machine = extension.machine(machine)
     return tuple(
         replace(each, program=with_extensions(each.program, tuple(names))) for each in launches
     ), machine
@@ -61,9 +61,14 @@ def extended(
 @lru_cache(maxsize=256)
 def with_extensions(program: Program, names: tuple[str, ...] | None = None) -> Program:
     """Return the program with the meaning that extensions give to its marks; by default all that there are."""
-    for name in available_extensions() if names is None else names:
-        program = get_extension(name).give_meaning(program)
+    for extension in _in_order(available_extensions() if names is None else names):
+        program = extension.give_meaning(program)
     return program
+
+
+def _in_order(names: Sequence[str]) -> list[Extension]:
+    """Return the extensions as they are applied: their order does not depend on how they were asked for."""
+    return sorted(map(get_extension, names), key=lambda each: each.order)
 
 
 def require_no_marks(program: Program) -> None:

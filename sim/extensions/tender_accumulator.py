@@ -29,6 +29,7 @@ class TenderAccumulator(Extension):
 
     name = "tender_accumulator"
     mark = 1
+    order = 1
     shift_bits: int = 1
     latency_cycles: float = 1.0
     bubble_cycles: float = 0.0
