@@ -6,6 +6,8 @@ rounding per addition, starting from the accumulator. The hardware's own summati
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from sim.exec.lanes import RZ
@@ -14,6 +16,7 @@ from sim.isa import opcodes as o
 from sim.jit import inner as compiled
 
 INFINITE = np.uint32(0x7C00)
+SCALED_BLOCK = 32  # elements along k that share a scale
 
 
 @compiled
@@ -127,13 +130,11 @@ def integer(word, index, bits, signed):
 
 
 @compiled
-def imma(slots, regs, regs_i, a, b, acc, modifiers):
-    """Run m16n8 on integers of 8 or 4 bits; INT32 sums wrap, from the accumulator << shift. Scratch is int32.
+def gather_integers(base_a, base_b, regs, a, b, steps, modifiers):
+    """Lay the integers of A and B out along k; return how many there are.
 
     A lane's word holds neighbours along k: four of 8 bits, eight of 4.
     """
-    base_a, base_b = slots[1, 1], slots[2, 1]
-    steps = 1 + ((modifiers >> 1) & 1)
     bits = 4 if modifiers & o.NIBBLES else 8
     signed_a, signed_b = (modifiers & o.FIRST_SIGNED) != 0, (modifiers & o.SECOND_SIGNED) != 0
     count = 32 // bits
@@ -146,8 +147,44 @@ def imma(slots, regs, regs_i, a, b, acc, modifiers):
                 a[16 * (inner + index) + group] = integer(regs[first, lane], index, bits, signed_a)
                 a[16 * (inner + index) + group + 8] = integer(regs[second, lane], index, bits, signed_a)
                 b[8 * (inner + index) + group] = integer(regs[third, lane], index, bits, signed_b)
+    return 4 * count * steps
+
+
+@compiled
+def imma(slots, regs, regs_i, a, b, acc, modifiers):
+    """Run m16n8 on integers of 8 or 4 bits; INT32 sums wrap, from the accumulator << shift. Scratch is int32."""
+    depth = gather_integers(slots[1, 1], slots[2, 1], regs, a, b, 1 + ((modifiers >> 1) & 1), modifiers)
     load_accumulator(slots[3, 1], regs_i, acc)
     for index in range(128):
         acc[index] <<= (modifiers & o.ACCUMULATOR_SHIFT_MASK) >> o.ACCUMULATOR_SHIFT
-    multiply(a, b, acc, 4 * count * steps)
+    multiply(a, b, acc, depth)
     store_accumulator(slots[0, 1], regs_i, acc)
+
+
+@compiled
+def scaled_mma(slots, regs, regs_f, a, b, acc, modifiers):
+    """Run a block-scaled mma; its definition is in ``sim.extensions.block_scaled_mma``. ``acc`` is FP32.
+
+    A sum of FP64 rounded to FP32 is the sum rounded once: the terms have 24 and at most 20 bits.
+    """
+    base_b = slots[2, 1]
+    if modifiers & o.UPPER_PAIR and base_b != RZ:
+        base_b += 2
+    depth = gather_integers(slots[1, 1], base_b, regs, a, b, 2, modifiers)
+    load_accumulator(slots[3, 1], regs_f, acc)
+    scales, first = slots[4, 1], (modifiers & o.SCALE_BYTE_MASK) >> o.SCALE_BYTE_SHIFT
+    column_lane = 3 if modifiers & o.UPPER_PAIR else 2
+    for block in range(depth // SCALED_BLOCK):
+        place = np.uint32(8 * ((first + block) & 3))
+        for row in range(16):
+            scale_a = (regs[scales, 4 * (row & 7) + (row >> 3)] >> place) & np.uint32(0xFF)
+            for column in range(8):
+                scale_b = (regs[scales, 4 * column + column_lane] >> place) & np.uint32(0xFF)
+                total = 0
+                for inner in range(SCALED_BLOCK * block, SCALED_BLOCK * (block + 1)):
+                    total += a[16 * inner + row] * b[8 * inner + column]
+                value = math.ldexp(float(total), int(scale_a) + int(scale_b) - 254)
+                if scale_a == 255 or scale_b == 255:
+                    value = np.nan
+                acc[8 * row + column] = np.float32(np.float64(acc[8 * row + column]) + value)
+    store_accumulator(slots[0, 1], regs_f, acc)

@@ -96,6 +96,8 @@ class Extension(ABC):
                 columns[pc] = names.index(name)
             if len(found) == 1:
                 stall[_fillers(program, found[0])] = 1
+        used = sorted(set(columns[columns >= 0].tolist()))
+        columns[columns >= 0] = np.searchsorted(used, columns[columns >= 0])
         identity = hashlib.sha256(f"{program.identity}+{self!r}".encode()).hexdigest()
         return replace(
             program,
@@ -104,7 +106,7 @@ class Extension(ABC):
             stall=stall,
             modifiers=changed,
             mma=columns,
-            mma_names=tuple(names),
+            mma_names=tuple(names[index] for index in used),
         )
 
     def energy_uj(self, marked: float) -> float:

@@ -20,6 +20,10 @@ from sim.isa.opcodes import Op
 from sim.isa.program import Program
 
 WIDE, NARROW = "m16n8k32.s32.s8", "m16n8k64.s32.s4"
+NAMES = {
+    WIDE: NARROW,
+    "m16n8k64.sp.s32.s8": "m16n8k128.sp.s32.s4",
+}  # sparse forms lend their operands to others
 MACS_PER_SM = 4096  # 8-bit multipliers of the H200's SM: 8192 operations per cycle, the datasheet's rate
 SPLIT_GATES, GATE_UM2 = 32, 0.14  # see "area"
 
@@ -68,7 +72,7 @@ class Int4TensorCore(Extension):
 
     def renamed(self, mma: str) -> str:
         """Return the name that the instruction has on GPUs with INT4."""
-        return mma.replace(WIDE, NARROW)
+        return NAMES[mma]
 
     def machine(self, gpu: GpuSpec) -> GpuSpec:
         """Return the machine with INT4 beside each INT8 rate."""
@@ -97,12 +101,12 @@ class Int4TensorCore(Extension):
 
     def targets(self, program: Program) -> dict[int, list[int]]:
         """Return all integer mma of a kernel with the mark."""
-        every = [int(pc) for pc in np.flatnonzero(program.opcode == int(Op.IMMA))]
+        every = [int(pc) for pc in np.flatnonzero(np.isin(program.opcode, (Op.IMMA, Op.IMMA_SPARSE)))]
         return dict.fromkeys(marks_of(program, self.mark), every)
 
     def modifiers(self, program: Program, pc: int) -> int:
         """Return the modifiers of the mma with its operands read as nibbles, signed as the bytes were."""
-        if program.mma_names[program.mma[pc]] != WIDE:
+        if program.mma_names[program.mma[pc]] not in NAMES:
             place = f"{program.name}+{16 * pc:#06x}"
             raise ConfigError("", f"{place}: {self.name} reads {WIDE} as nibbles; got {program.text[pc]!r}")
         return int(program.modifiers[pc]) | o.NIBBLES

@@ -23,6 +23,8 @@ _INTEGERS = {
     "IMMA.16864.{a}4.{b}4": ("m16n8k64.s32.s4", 2 | o.NIBBLES),
     "IMMA.16832.{a}4.{b}4": ("m16n8k32.s32.s4", o.NIBBLES),
 }
+# 2:4 sparse; an extension may use their operands: A 16 x 32 and B 64 x 8 bytes, C, a register of metadata, a selector
+_SPARSE = "IMMA.SP.16864.{a}8.{b}8{sat}", "m16n8k64.sp.s32.s8"
 
 
 def tensor_rows() -> Iterator[tuple[str, Op, int, str, str]]:
@@ -31,9 +33,13 @@ def tensor_rows() -> Iterator[tuple[str, Op, int, str, str]]:
         yield opcode, Op.HMMA, modifiers, "r,r,r,r", mma
     for pattern, (mma, modifiers) in _INTEGERS.items():
         for a, b in product("SU", "SU"):
-            yield pattern.format(a=a, b=b), Op.IMMA, modifiers | signs(a, b), "r,r,r,r", mma
+            yield pattern.format(a=a, b=b), Op.IMMA, modifiers | _signs(a, b), "r,r,r,r", mma
+    pattern, mma = _SPARSE
+    for a, b, sat in product("SU", "SU", ("", ".SAT")):
+        modifiers = _signs(a, b) | (o.SATURATE if sat else 0)
+        yield pattern.format(a=a, b=b, sat=sat), Op.IMMA_SPARSE, modifiers, "r,r,r,r,r,i", mma
 
 
-def signs(a: str, b: str) -> int:
+def _signs(a: str, b: str) -> int:
     """Return the modifiers of operands that are signed, S, or not, U."""
     return (o.FIRST_SIGNED if a == "S" else 0) | (o.SECOND_SIGNED if b == "S" else 0)

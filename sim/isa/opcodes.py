@@ -63,6 +63,7 @@ class Op(IntEnum):
     IGMMA = 53
     TENSOR_STORE = 54
     BULK_STORE = 55
+    IMMA_SPARSE = 56  # has a meaning only where an extension gives it one
     LDL = 57
     STL = 58
     ATOMS = 59
@@ -178,6 +179,10 @@ NIBBLES = 1 << 49  # IMMA on 4-bit integers
 # IMMA reading its accumulator shifted left, by an extension: bits 50-54
 ACCUMULATOR_SHIFT = 50
 ACCUMULATOR_SHIFT_MASK = 31 << ACCUMULATOR_SHIFT
+# IMMA_SPARSE as a block-scaled mma, by an extension: which two of B's registers, first byte of the scales' register
+BLOCK_SCALED, UPPER_PAIR = 1 << 55, 1 << 56
+SCALE_BYTE_SHIFT = 57
+SCALE_BYTE_MASK = 3 << SCALE_BYTE_SHIFT
 
 SPECIAL_REGISTERS = {
     "SR_TID.X": 0,

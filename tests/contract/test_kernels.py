@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from gpu_kernels.programs.store import FOLDER, load_program, read_manifest
 from sim.arch.load import load_gpu
 from sim.errors import ConfigError
 from sim.exec.execute import execute
+from sim.extensions import with_extensions
 from sim.isa.launch import BYTE_ROLES, Argument, BufferRef, KernelLaunch, TensorMap
 from sim.sm.banks import ideal_wavefronts, wavefronts
 from workloads.schemes.base import available_schemes, get_scheme
@@ -153,6 +155,7 @@ def test_no_access_to_shared_memory_has_a_bank_conflict(scheme: str, tile: str) 
     options = get_scheme(scheme).check_options(dict(catalog.tiles(scheme)[tile].options))
     for n in (512, 65536):  # split and not
         (launch,) = catalog.launches(scheme, tokens, n, 1024, options, H200, tile)
+        launch = replace(launch, program=with_extensions(launch.program))
         for each in launch.classes:
             patterns = execute(launch, each).trace.patterns
             memory = H200.sm.shared_memory
