@@ -19,7 +19,7 @@ operands' unsignedness says which byte, 1 if A's is and 2 more if B's is; a seco
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,6 +35,7 @@ BASES = {
     "m16n8k32.block_scaled_mma.f32.s8": "m16n8k32.s32.s8",
     "m16n8k64.block_scaled_mma.f32.s4": "m16n8k64.s32.s4",
 }
+DENSE_STALL = 6  # cycles from an IMMA.16832 to the next in code for sm_90; sparse ones have 8
 SUMS = 16 * 8  # block sums of one mma
 SUMS_PER_CYCLE = 128  # of an SM: 4096 multiply-adds, 32 of them in each
 SUM_GATES, GATE_UM2 = 210, 0.14  # see "area"
@@ -102,6 +103,14 @@ class BlockScaledMma(Extension):
         """Return all sparse integer mma of a kernel with the mark."""
         every = [int(pc) for pc in np.flatnonzero(program.opcode == int(Op.IMMA_SPARSE))]
         return dict.fromkeys(marks_of(program, self.mark), every)
+
+    def give_meaning(self, program: Program) -> Program:
+        """Return the program with its marks resolved, its mma spaced as the compiler spaces dense ones."""
+        found = super().give_meaning(program)
+        mine = np.isin(
+            np.arange(len(program)), [pc for each in self.targets(program).values() for pc in each]
+        )
+        return replace(found, stall=np.where(mine, np.minimum(found.stall, DENSE_STALL), found.stall))
 
     def modifiers(self, program: Program, pc: int) -> int:
         """Return the modifiers that say what the sparse form encodes."""
