@@ -94,7 +94,7 @@ def _spread(integers, value, bytes_out, halves_out, width, row, word):
     """Lay the 4 bytes or 2 halves of a word of a row at their places along k."""
     if integers:
         for index in range(4):
-            bytes_out[width * (4 * word + index) + row] = tensor.signed_byte(value, index)
+            bytes_out[width * (4 * word + index) + row] = tensor.integer(value, index, 8, True)
     else:
         halves_out[width * 2 * word + row] = value & np.uint32(0xFFFF)
         halves_out[width * (2 * word + 1) + row] = value >> np.uint32(16)

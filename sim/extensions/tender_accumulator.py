@@ -48,6 +48,7 @@ class TenderAccumulator(Extension):
 
     name = "tender_accumulator"
     mark = 1
+    order = 1
     shift_bits: int = 1
     latency_cycles: float | None = None
     bubble_cycles: float = 0.0
