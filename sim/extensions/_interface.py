@@ -16,6 +16,9 @@ from sim.isa.opcodes import Op
 from sim.isa.program import Program
 from sim.isa.units import Unit
 
+WARPGROUP = "wgmma."  # begins the names of a warpgroup's operations
+MULTIPLIES = (Unit.TENSOR, Unit.WGMMA)
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -31,16 +34,20 @@ class Extension(ABC):
     """Marks in a program are ``pmevent mark`` before the instruction whose meaning they change.
 
     Meanings are given before a run: the marked instruction gets other modifiers, which the executor and its twin
-    know, and another name in the machine's table, by which the engine finds its cost.
+    know, and another name in the machine's table, by which the engine finds its cost. Where a whole kernel's
+    instructions are meant (``targets``), one mark does: a mark before each would keep the compiler from interleaving
+    them with others.
     """
 
     name: ClassVar[str]
     mark: ClassVar[int]  # N of `pmevent N`
+    order: ClassVar[int] = 0  # of several extensions the lower is applied first: operands before accumulators
 
     def renamed(self, mma: str) -> str:
-        """Return the name of a marked mma in the machine's table: ``m16n8k32.NAME.s32.s8``."""
-        shape, _, types = mma.partition(".")
-        return f"{shape}.{self.name}.{types}"
+        """Return the name of a marked operation: ``m16n8k32.NAME.s32.s8``, ``wgmma.m64n8k32.NAME.s32.s8.ss``."""
+        group = WARPGROUP if mma.startswith(WARPGROUP) else ""
+        shape, _, types = mma.removeprefix(group).partition(".")
+        return f"{group}{shape}.{self.name}.{types}"
 
     def with_settings(self, settings: Mapping[str, str]) -> Self:
         """Return the extension with other numbers, given as text."""
@@ -68,25 +75,33 @@ class Extension(ABC):
     def machine(self, gpu: GpuSpec) -> GpuSpec:
         """Return ``gpu`` with this hardware in it."""
 
+    def targets(self, program: Program) -> dict[int, list[int]]:
+        """Return the instructions that each mark changes: the next mma."""
+        return {mark: [pc] for mark, pc in marked_instructions(program, self.mark).items()}
+
     @abstractmethod
     def modifiers(self, program: Program, pc: int) -> int:
         """Return the modifiers of the marked instruction ``pc``, or raise ConfigError if it cannot be changed."""
 
     def give_meaning(self, program: Program) -> Program:
         """Return the program with this extension's marks resolved; they cost nothing but their issue slots."""
-        marked = marked_instructions(program, self.mark)
-        if not marked:
+        targets = self.targets(program)
+        if not targets:
             return program
         changed, columns, names = program.modifiers.copy(), program.mma.copy(), list(program.mma_names)
         opcode, stall = program.opcode.copy(), program.stall.copy()
-        for mark, pc in marked.items():
-            changed[pc] = self.modifiers(program, pc)
-            name = self.renamed(program.mma_names[program.mma[pc]])
-            if name not in names:
-                names.append(name)
-            columns[pc] = names.index(name)
+        for mark, found in targets.items():
             opcode[mark], stall[mark] = int(Op.NOP), 1
-            stall[_fillers(program, pc)] = 1
+            for pc in found:
+                changed[pc] = self.modifiers(program, pc)
+                name = self.renamed(program.mma_names[program.mma[pc]])
+                if name not in names:
+                    names.append(name)
+                columns[pc] = names.index(name)
+            if len(found) == 1:
+                stall[_fillers(program, found[0])] = 1
+        used = sorted(set(columns[columns >= 0].tolist()))
+        columns[columns >= 0] = np.searchsorted(used, columns[columns >= 0])
         identity = hashlib.sha256(f"{program.identity}+{self!r}".encode()).hexdigest()
         return replace(
             program,
@@ -95,11 +110,11 @@ class Extension(ABC):
             stall=stall,
             modifiers=changed,
             mma=columns,
-            mma_names=tuple(names),
+            mma_names=tuple(names[index] for index in used),
         )
 
     def energy_uj(self, marked: float) -> float:
-        """Return the energy of so many marked instructions, over what they take without the mark."""
+        """Return the energy of so many marked blocks of 16 x 8 accumulators, over what they take without the mark."""
         return marked * self.quantities()["energy"].value * 1e-6
 
 
@@ -112,18 +127,22 @@ def _number(text: str) -> float | None:
     return value if 0 <= value <= 1000 else None
 
 
+def marks_of(program: Program, mark: int) -> list[int]:
+    """Return where ``pmevent mark`` stands."""
+    at = np.flatnonzero((program.opcode == int(Op.MARKER)) & (program.operands[:, 0, 1] == 1 << mark))
+    return [int(pc) for pc in at]
+
+
 def marked_instructions(program: Program, mark: int) -> dict[int, int]:
-    """Return the tensor instruction behind each mark: the next one, before any branch."""
+    """Return the tensor instruction behind each mark, a warp's or a warpgroup's: the next one, before any branch."""
     found: dict[int, int] = {}
-    for at in np.flatnonzero(program.opcode == int(Op.MARKER)):
-        if int(program.operands[at, 0, 1]) != 1 << mark:
-            continue
-        pc = int(at) + 1
-        while pc < len(program) and program.unit[pc] not in (Unit.TENSOR, Unit.BRANCH, Unit.EXIT):
+    for at in marks_of(program, mark):
+        pc = at + 1
+        while pc < len(program) and program.unit[pc] not in (*MULTIPLIES, Unit.BRANCH, Unit.EXIT):
             pc += 1
-        if pc == len(program) or program.unit[pc] != Unit.TENSOR or pc in found.values():
-            raise ConfigError("", f"{program.name}+{16 * int(at):#06x}: no mma of its own follows the mark")
-        found[int(at)] = pc
+        if pc == len(program) or program.unit[pc] not in MULTIPLIES or pc in found.values():
+            raise ConfigError("", f"{program.name}+{16 * at:#06x}: no mma of its own follows the mark")
+        found[at] = pc
     return found
 
 
