@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpu_kernels.micro.benchmark import CYCLES, Benchmark, Point, Row, launch
+from gpu_kernels.micro.benchmark import CYCLES, Benchmark, Feed, Point, Row, Table, launch
 from sim.isa.launch import Buffer
 
 if TYPE_CHECKING:
@@ -59,9 +59,18 @@ def _steps(runner: Runner, benchmark: Benchmark) -> list[float]:
     return [float(each) for each in np.median(taken, axis=0)]
 
 
+def line_cycles(table: Table) -> float:
+    """Return what a line takes the first time beyond what it takes again; the chains' ends are left out."""
+    first, again = (
+        [table.value("load", **{"pass": number, "step": step}) for step in range(2, STEPS)] for number in range(2)
+    )
+    return float(np.mean(first) - np.mean(again))
+
+
 BENCHMARK = Benchmark(
     name="cold_constants",
     about="a kernel's arguments, read for the first time and again: cycles of each load of 64 bytes further on",
     source=SOURCE,
+    feeds=(Feed("launch.argument_line_cycles", line_cycles, whole=True),),
     measure=_measure,
 )
