@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sim.arch.spec import GpuSpec
 from sim.chip.cache import Cache
 from sim.chip.device import STREAMING, CtaWork, DeviceRun, run_device
+from sim.chip.fixed_cost import fixed_cost_us
 from sim.chip.memory_system import MemorySystem
 from sim.chip.occupancy import Occupancy, occupancy
 from sim.chip.operations import input_type, mma_counts, warp_ops
@@ -220,7 +221,7 @@ def run_launch(launch: KernelLaunch, gpu: GpuSpec, clock_mhz: float | None = Non
     timer = SmTimer(gpu)
     clock = gpu.sm.max_clock_mhz if clock_mhz is None else clock_mhz
     device = _device(launch, gpu, classes, fits, dram, shares, timer, clock)
-    fixed_us = gpu.launch.graph_node_us + gpu.launch.ramp_us
+    fixed_us = fixed_cost_us(launch, gpu)
     duty = tensor_duty(classes, gpu, (fixed_us + device.duration_ns / 1e3) * clock)
     settled = sustained_clock(gpu, duty) if clock_mhz is None else clock_mhz
     if settled != clock:

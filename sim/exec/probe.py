@@ -20,8 +20,8 @@ LOADS = (Unit.GLOBAL_LOAD, Unit.ASYNC_COPY, Unit.BULK_LOAD)
 def first_touches(launch: KernelLaunch, ctas: Sequence[Dim3]) -> npt.NDArray[np.int64]:
     """Return int64[len(ctas), buffers]: the first address that a CTA reads of each buffer, -1 where none is.
 
-    CTAs with the same address read the same data (of a matmul: the same rows of a matrix). Warp 0 speaks for all, up
-    to its first barrier after a load; where a warp of its own feeds the copy engine, every warp up to its first mbarrier.
+    CTAs with the same address read the same data (of a matmul: the same rows of a matrix). Warp 0 speaks for all, up to
+    its first barrier after a load; where a warp of its own feeds the copy engine, every warp up to its first mbarrier.
     """
     touches = np.full((len(ctas), max(1, len(launch.buffers))), -1, np.int64)
     warps = launch.warps if bool((launch.program.unit == int(Unit.BULK_LOAD)).any()) else 1
