@@ -102,6 +102,7 @@ class Feed:
     compute: Callable[[Table], Any]
     whole: bool = False  # the key takes whole numbers only
     digits: int = 3  # significant
+    needs: tuple[str, ...] = ()  # other benchmarks, whose readings it takes too
 
     def value(self, table: Table) -> Any:
         """Return the number, rounded; a curve comes out as it is."""

@@ -62,7 +62,8 @@ def _steps(runner: Runner, benchmark: Benchmark) -> list[float]:
 def line_cycles(table: Table) -> float:
     """Return what a line takes the first time beyond what it takes again; the chains' ends are left out."""
     first, again = (
-        [table.value("load", **{"pass": number, "step": step}) for step in range(2, STEPS)] for number in range(2)
+        [table.value("load", **{"pass": number, "step": step}) for step in range(2, STEPS)]
+        for number in range(2)
     )
     return float(np.mean(first) - np.mean(again))
 

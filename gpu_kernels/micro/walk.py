@@ -175,7 +175,7 @@ def _one(runner: Runner, benchmark: Benchmark, data: Buffer, walk: Walk) -> Iter
         calls = _burning(runner, benchmark, walk.burn, calls)
     times = time_calls(runner.device, calls)
     cycles = durations(arrays["clocks"].get(), walk.ctas)
-    found = {"node_us": times.median_us, "clock_mhz": times.clock_mhz or 0.0}
+    found = {"node_us": times.median_us, "clock_mhz": times.clock_mhz or runner.clock_mhz}
     found |= {f"p{p}_cycles": float(np.percentile(cycles, p)) for p in (2, 50, 98)}
     for kernel, value in found.items():
         label = " ".join([kernel, *(f"{key}={number}" for key, number in walk.params.items())])
@@ -256,6 +256,6 @@ BENCHMARK = Benchmark(
     name="walk",
     about="streams in the order of matmul tiles: whole stages awaited, tiles shared between SMs, evenness over SMs",
     source=SOURCE + "".join(f"WALK({stages})\n" for stages in STAGES),
-    feeds=(Feed("dram.stage_excess", stage_excess),),
+    feeds=(Feed("dram.stage_excess", stage_excess, needs=("bandwidth", "loaded", "copies", "control")),),
     measure=_measure,
 )
