@@ -214,7 +214,7 @@ def stage_excess(table: Table) -> list[dict[str, float]]:
     ]
     fixed_us, own_cycles = _fixed_us(table, plain), _own_cycles(table)
     mean, best = loaded.mean_latency_ns(table.of("loaded")), bandwidth.best_dram(table.of("bandwidth"))
-    unloaded = loaded.curve(table.of("loaded"))[0]["latency_ns"]
+    unloaded = max(1.0, loaded.curve(table.of("loaded"))[0]["latency_ns"])
     found = []
     for walk in plain:
         streaming_us = table.value("node_us", **walk.params) - fixed_us
