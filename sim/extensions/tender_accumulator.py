@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from sim.arch.spec import GpuSpec, TensorOp
 from sim.errors import ConfigError
-from sim.extensions._interface import Extension, Quantity
+from sim.extensions._interface import MarkedExtension, Quantity
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
 from sim.isa.program import Program
@@ -24,7 +24,7 @@ MULTIPLEXER_BITS = 128 * 32  # accumulators of m16n8 times their width: what one
 
 
 @dataclass(frozen=True)
-class TenderAccumulator(Extension):
+class TenderAccumulator(MarkedExtension):
     """Marked mma take ``latency_cycles`` and ``bubble_cycles`` more, and shift by ``shift_bits``."""
 
     name = "tender_accumulator"
@@ -80,7 +80,7 @@ class TenderAccumulator(Extension):
         tensor = tensor.model_copy(update={"mma": {**tensor.mma, **shifted}})
         return gpu.model_copy(update={"sm": gpu.sm.model_copy(update={"tensor": tensor})})
 
-    def modifiers(self, program: Program, pc: int) -> int:
+    def modifiers(self, program: Program, pc: int, immediate: int) -> int:
         """Return the modifiers of the mma with the shift of its accumulator in them."""
         if program.opcode[pc] != int(Op.IMMA):
             place = f"{program.name}+{16 * pc:#06x}"

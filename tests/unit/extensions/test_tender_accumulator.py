@@ -130,7 +130,7 @@ def test_the_machine_without_it_stays_as_it_was() -> None:
 def test_floating_point_sums_cannot_be_shifted() -> None:
     program = load_program("fp16", "16x64", "sm_90a")
     with pytest.raises(ConfigError, match="tender_accumulator shifts integer accumulators; got 'HMMA"):
-        EXTENSION.modifiers(program, int(np.flatnonzero(program.mma >= 0)[0]))
+        EXTENSION.modifiers(program, int(np.flatnonzero(program.mma >= 0)[0]), 0)
 
 
 def test_every_quantity_has_a_unit_and_a_reason() -> None:
