@@ -33,7 +33,8 @@ class Recipe:
     @property
     def source_name(self) -> str:
         """The source's name in messages and line tables."""
-        return f"matmul/{getattr(catalog.module(self.scheme), 'SOURCE', self.scheme)}/kernel.cu"
+        folder = getattr(catalog.module(self.scheme), "SOURCE", self.scheme)
+        return f"matmul/{folder}/{self.tile.source}"
 
     @property
     def source(self) -> str:

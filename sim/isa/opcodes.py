@@ -177,6 +177,9 @@ COLUMNS_MASK = 63 << COLUMNS_SHIFT
 # IMMA reading its accumulator shifted left, by an extension: bits 50-54
 ACCUMULATOR_SHIFT = 50
 ACCUMULATOR_SHIFT_MASK = 31 << ACCUMULATOR_SHIFT
+# HMMA that looks its result up in a table, by an extension: the k16 step in bits 55-56, bits of a code in 57-59
+LOOKUP_STEP_SHIFT, LOOKUP_BITS_SHIFT = 55, 57
+LOOKUP_STEP_MASK, LOOKUP_BITS_MASK = 3 << LOOKUP_STEP_SHIFT, 7 << LOOKUP_BITS_SHIFT
 
 SPECIAL_REGISTERS = {
     "SR_TID.X": 0,
