@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sim.commands.options import Arch, K, N, Suite, Workers
+from sim.commands.options import Arch, K, N, Suite, Weights, Workers
 
 
 def validate(
@@ -80,16 +80,22 @@ def accelerator(
 
 
 def study(
-    what: Annotated[str, typer.Argument(help="accumulator.")],
+    what: Annotated[str, typer.Argument(help="accumulator or banks.")],
     arch: Arch = "h200",
-    model: Annotated[str, typer.Option("--model", help="tcsim list models.")] = "llama3-8b",
+    model: Annotated[
+        str, typer.Option("--model", help="Of the accumulator study; tcsim list models.")
+    ] = "llama3-8b",
     out: Annotated[Path | None, typer.Option("--out", help="Directory for the page and its tables.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the banks study as one JSON object.")
+    ] = False,
+    weights: Weights = None,
     workers: Workers = None,
 ) -> None:
-    """Study hypothetical hardware: accumulator = accumulators that shift by powers of two (Tender)."""
+    """Study hypothetical hardware: accumulators that shift by powers of two (Tender), or banks and look-ups."""
     from sim.commands import study as command
 
-    command.run(what, arch, model, out, workers)
+    command.run(what, arch, model, out, workers, as_json, weights)
 
 
 def calibrate(

@@ -41,7 +41,7 @@ def multiply_matrices(step: Step) -> None:
 
 
 def look_up(step: Step) -> None:
-    """D = table[codes in A] * scale in B, laid out as the A operand of m16n8k16; the table's halves lie along C's lanes."""
+    """D = table[codes in A] * scale in B, laid out as the A operand of m16n8k16; the table lies along C's lanes."""
     at = (step.modifiers & o.LOOKUP_STEP_MASK) >> o.LOOKUP_STEP_SHIFT
     bits = (step.modifiers & o.LOOKUP_BITS_MASK) >> o.LOOKUP_BITS_SHIFT
     packed = [step.warp.register(step.slots[1].value + part) for part in range(4)]

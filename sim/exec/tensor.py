@@ -145,8 +145,8 @@ def imma(slots, regs, regs_i, a, b, acc, steps, shift):
     store_accumulator(slots[0, 1], regs_i, acc)
 
 
-# Of an HMMA that extension lut_unit has changed: A holds a lane's codes of 16 rows x 64 columns as FLUTE packs them, B the
-# scales of rows g and g + 8 for the first and the last 32 columns, the first register of C the table.
+# Of an HMMA that extension lut_unit has changed: A holds a lane's codes of 16 rows x 64 columns as FLUTE packs them, B
+# the scales of rows g and g + 8 for the first and the last 32 columns, the first register of C the table.
 
 
 @compiled

@@ -1,16 +1,16 @@
 """A table look-up beside the tensor core: codes and scales in, the A operand of the next mma out, in one instruction.
 
-Two kinds of hardware could take the look-ups off shared memory. LUT Tensor Core (arXiv:2408.06003) precomputes tables of
-the *activations*' partial sums and indexes them with planes of binary-coded weights: it needs weights that are sums of
-signs, tables for every tile of tokens, and accumulates without a multiplier. FLUTE's weights are *codes of any table*
-(NF4, fitted values), which are no such sums, and its kernels have tokens enough for the tensor core's multipliers. So
-this unit decodes: it turns codes into values on their way to the tensor core, which stays as it is. FLUTE's authors
-wish for that (arXiv:2407.10960: dynamic indexing of registers).
+Two kinds of hardware could take the look-ups off shared memory. LUT Tensor Core (arXiv:2408.06003) precomputes tables
+of the *activations*' partial sums and indexes them with planes of binary-coded weights: it needs weights that are sums
+of signs, tables for every tile of tokens, and accumulates without a multiplier. FLUTE's weights are *codes of any
+table* (NF4, fitted values), which are no such sums, and its kernels have tokens enough for the tensor core's
+multipliers. So this unit decodes: it turns codes into values on their way to the tensor core, which stays as it is.
+FLUTE's authors wish for that (arXiv:2407.10960: dynamic indexing of registers).
 
-The instruction has the shape of an mma.m16n8k16, so that compiled kernels can hold its place. A: a lane's codes of 16 rows
-x 64 columns, as one load brings them (16 bytes at 4 bits); the mark says which 16 columns, and how many bits a code
-has. B: the scales of rows g and g + 8, for either half of the columns. C: the table, 16 halves along the lanes of a
-register; no state beside the registers, so any warp has any table at any time. D: table[code] * scale, rounded to
+The instruction has the shape of an mma.m16n8k16, so that compiled kernels can hold its place. A: a lane's codes of 16
+rows x 64 columns, as one load brings them (16 bytes at 4 bits); the mark says which 16 columns, and how many bits a
+code has. B: the scales of rows g and g + 8, for either half of the columns. C: the table, 16 halves along the lanes of
+a register; no state beside the registers, so any warp has any table at any time. D: table[code] * scale, rounded to
 half as HMUL2 does, laid out as the mma takes its A operand: the bits that look-ups in shared memory give.
 
 The mma itself has no operand left for scale and table, and would look up again for every 8 tokens: hence an instruction
@@ -89,8 +89,7 @@ class LutUnit(MarkedExtension):
 
     def renamed(self, mma: str) -> str:
         """Return the name of a look-up in the machine's table, by the operand that it makes."""
-        shape, _, types = super().renamed(mma).partition(".")
-        return f"{OPERAND}.{types}"
+        return f"{OPERAND}.{super().renamed(mma).partition('.')[2]}"
 
     def machine(self, gpu: GpuSpec) -> GpuSpec:
         """Return the machine with look-ups among its tensor instructions."""
