@@ -68,7 +68,7 @@ def page(study: Study) -> str:
             f"{each.wavefronts:.3f}",
             f"{each.expected:.3f}",
             f"{each.time_us:.2f}",
-            f"{each.ideal_us:.2f} ({-each.saved_pct:+.1f} %)",
+            f"{each.ideal_us:.2f}" + (f" ({-each.saved_pct:+.1f} %)" if each.saved_pct >= 0.05 else ""),
             _number(each.measured_us),
             _number(each.predicted_us),
         )
@@ -87,7 +87,8 @@ def page(study: Study) -> str:
         "![Look-ups and banks](banks.png)",
         *(
             [
-                "Hypothetical hardware, beside the best software kernel for the same bits:",
+                "Hypothetical hardware, beside the best software kernel for the same bits. Weights of any table are "
+                "FLUTE's alone; weights of even levels may have any kernel:",
                 "![Gains](gains.png)",
             ]
             if study.gains

@@ -99,11 +99,27 @@ class Gain:
     software_us: float
     software_uj: float
     software_bound_by: str
+    spread_us: float  # of both times, over the seeds of the simulated memory latency
 
     @property
     def gain_pct(self) -> float:
         """Return by how much the hardware is faster."""
         return 100 * (self.software_us / self.time_us - 1)
+
+    @property
+    def differs(self) -> bool:
+        """Tell whether the times differ by more than nothing and than their spread."""
+        return abs(self.gain_pct) >= WORTH_PCT and abs(self.software_us - self.time_us) > self.spread_us
+
+    @property
+    def pays(self) -> bool:
+        """Tell whether the hardware is worth it here."""
+        return self.differs and self.gain_pct > 0
+
+    @property
+    def energy_pct(self) -> float:
+        """Return the change of the energy."""
+        return 100 * (self.energy_uj / self.software_uj - 1)
 
 
 @dataclass(frozen=True)
@@ -144,4 +160,4 @@ class Study:
 
 def banks_name(banks: int, bank_bytes: int) -> str:
     """Name a number of banks of some width."""
-    return f"{banks} × {bank_bytes} B"
+    return f"{banks} banks of {bank_bytes} B"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports import style
@@ -87,15 +87,15 @@ def _over_mu(axes: Axes, study: Study) -> None:
     """Draw wavefronts over the columns of a sum, on every kind of banks."""
     sums = [each for each in study.looked if each.mu and each.copies == 1]
     whole = [each for each in sums if each.entries == 2**each.mu]
-    for index, machine in enumerate(unique(each.machine for each in whole)):
-        rows = [each for each in whole if each.machine == machine]
+    for index, machine in enumerate(_machines(whole)):
+        rows = [each for each in whole if (each.bank_bytes, each.banks) == machine]
         random = sorted((each for each in rows if each.codes == RANDOM), key=lambda each: each.mu)
-        marks = style.series_style(index, index)
+        marks, label = style.series_style(index, index), _short(*machine)
         axes.plot(
             [each.mu for each in random],
             [each.expected for each in random],
             color=marks["color"],
-            label=machine,
+            label=label,
         )
         _points(axes, rows, marks, lambda each: each.mu)
     axes.set(
@@ -149,29 +149,35 @@ def _costs(axes: Axes, study: Study) -> None:
             [measured[name] for name in shown], shown, "D", color=style.INK, markersize=4, label="measured"
         )
     for place, each in enumerate(rows):
-        axes.text(each.time_us, place, f"  {each.wavefronts:.2f}", va="center", size=style.SMALL_POINTS)
+        axes.text(0, place, f" {each.wavefronts:.2f}", va="center", size=style.SMALL_POINTS)
     axes.invert_yaxis()
-    axes.margins(x=0.12)
+    axes.margins(x=0.4)
     axes.set(title=f"time, and wavefronts per look-up, {_own_name(study)}", xlabel="µs")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, fontsize=style.SMALL_POINTS)
+    axes.legend(loc="lower right", fontsize=style.SMALL_POINTS)
 
 
 def _over_banks(axes: Axes, study: Study) -> None:
     """Draw the kernels' time on other banks, over that on their own."""
     own = {each.name: each.time_us for each in study.own if each.codes == study.weights}
-    machines = sorted({(each.bank_bytes, each.banks) for each in study.looked})
-    names = [banks_name(banks, width) for width, banks in machines]
+    machines = _machines(study.looked)
     for index, name in enumerate(_most_different(study)):
-        times = {
-            each.machine: each.time_us
-            for each in study.looked
-            if (each.name, each.codes) == (name, study.weights)
-        }
-        ratios = [times[machine] / own[name] for machine in names]
-        axes.plot(names, ratios, label=name, **style.series_style(index, index))
-    axes.set(title="time on other banks", ylabel=f"over {_own_name(study)}")
-    axes.tick_params(axis="x", labelsize=style.SMALL_POINTS)
+        rows = [each for each in study.looked if (each.name, each.codes) == (name, study.weights)]
+        ratios = {(each.bank_bytes, each.banks): each.time_us / own[name] for each in rows}
+        shown = [machine for machine in machines if machine in ratios]
+        places, marks = [machines.index(each) for each in shown], style.series_style(index, index)
+        axes.plot(places, [ratios[each] for each in shown], label=name, **marks)
+    axes.set(title="time on other banks", ylabel="over the machine's own", xlabel="banks × width")
+    axes.set_xticks(range(len(machines)), [_short(*each) for each in machines])
     axes.legend(fontsize=style.SMALL_POINTS)
+
+
+def _machines(rows: Iterable[Looked | Design]) -> list[tuple[int, int]]:
+    """Return the machines in order: bytes of a bank, banks."""
+    return sorted({(each.bank_bytes, each.banks) for each in rows})
+
+
+def _short(bank_bytes: int, banks: int) -> str:
+    return f"{banks}×{bank_bytes} B"
 
 
 def _most_different(study: Study, most: int = 8) -> list[str]:
@@ -186,10 +192,10 @@ def _most_different(study: Study, most: int = 8) -> list[str]:
 def _tables(axes: Axes, study: Study) -> None:
     """Show the closed form of every table on every kind of banks, per 32 weights."""
     names = list(unique(_table(each) for each in study.designs))
-    machines = list(unique(banks_name(each.banks, each.bank_bytes) for each in study.designs))
+    machines = [_short(*each) for each in _machines(study.designs)]
     most = max((each.per_weight for each in study.designs), default=1.0)
     for each in study.designs:
-        place = machines.index(banks_name(each.banks, each.bank_bytes)), names.index(_table(each))
+        place = machines.index(_short(each.bank_bytes, each.banks)), names.index(_table(each))
         _cell(axes, place, _shade(_LOSS, each.per_weight / most), f"{each.per_weight:.2f}")
     _cells(axes, machines, names)
     axes.set_title("tables of weights, random codes: wavefronts per 32 weights, closed form")
@@ -223,36 +229,39 @@ def draw_gains(study: Study) -> Figure:
     rows = unique((each.hardware, each.weights) for each in study.gains)
     bits = unique(each.bits for each in study.gains)
     shapes = unique((each.n, each.k) for each in study.gains)
-    height = _CELL * len(shapes) + 0.85
+    height = _CELL * len(shapes) + 1.0
     figure = style.new_figure(_TOP + height * len(rows) + 0.1)
     style.headline(
         figure,
         f"Hardware for look-ups on {study.arch}: gain over the best software kernel, %",
-        f"The best kernel for the same bits on either machine, simulated. Grey: less than {WORTH_PCT:g} % either way.",
+        f"The best kernel for the same bits on either machine, simulated. Grey: less than {WORTH_PCT:g} %, or than the "
+        "times' spread.",
     )
     label = style.label_inches([_shape(each) for each in shapes])
     width = (style.WIDTH_INCHES - label - 0.2) / len(bits)
     for row, (hardware, weights) in enumerate(rows):
+        top = _TOP + row * height
+        heading = f"{hardware}, weights of {weights}"
+        at = 1 - top / figure.get_figheight()
+        figure.text(0.012, at, heading, size=style.PANEL_POINTS, weight="bold", va="top")
         for column, each in enumerate(bits):
-            place = label + column * width, _TOP + row * height + 0.2
-            axes = style.inset(figure, *place, width - 0.15, height - 0.85)
+            axes = style.inset(figure, label + column * width, top + 0.4, width - 0.15, height - 1.0)
             wanted = hardware, weights, each
             cells = [gain for gain in study.gains if (gain.hardware, gain.weights, gain.bits) == wanted]
             _gains(axes, cells, column == 0)
-            axes.set_title(f"{each} bits: {hardware}, {weights}" if column == 0 else f"{each} bits")
+            style.panel_note(axes, f"{each} bits")
     return figure
 
 
 def _gains(axes: Axes, rows: Sequence[Gain], labelled: bool) -> None:
     sizes, shapes = list(unique(each.m for each in rows)), list(unique((each.n, each.k) for each in rows))
     for each in rows:
-        none = abs(each.gain_pct) < WORTH_PCT
         base = _GAIN if each.gain_pct > 0 else _LOSS
-        colour = _NONE if none else _shade(base, min(1.0, 0.15 + abs(each.gain_pct) / _FULL))
+        colour = _NONE if not each.differs else _shade(base, min(1.0, 0.15 + abs(each.gain_pct) / _FULL))
         _cell(axes, (sizes.index(each.m), shapes.index((each.n, each.k))), colour, f"{each.gain_pct:+.0f}")
     names = [_shape(each) if labelled else "" for each in shapes]
     _cells(axes, [str(m) for m in sizes], names)
-    axes.set_xlabel("M")
+    axes.set_xlabel("M", labelpad=1)
 
 
 def _shape(shape: tuple[int, int]) -> str:

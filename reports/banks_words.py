@@ -58,15 +58,16 @@ def _copies(study: Study) -> list[str]:
         single = next((each.expected for each in rows if each.copies == 1), None)
         worse = [each for each in rows if single is not None and each.copies > 1 and each.expected >= single]
         enough = [each.copies for each in rows if each.expected < FREE]
+        if single is None:
+            continue
+        words = [f"one copy takes {single:.2f} wavefronts"]
         if worse:
-            listed = ", ".join(f"{each.copies} copies {each.expected:.2f}" for each in worse)
-            lines.append(
-                f"{bits}-bit pairs, random: one copy takes {single:.2f} wavefronts, {listed}: no better."
+            words.append(
+                f"{', '.join(f'{each.copies} copies {each.expected:.2f}' for each in worse)}, no better"
             )
-        if single is not None and enough:
-            lines.append(
-                f"{bits}-bit pairs: no conflicts from {min(enough)} cop{'y' if min(enough) == 1 else 'ies'} on."
-            )
+        if enough:
+            words.append(f"no conflicts from {min(enough)} cop{'y' if min(enough) == 1 else 'ies'} on")
+        lines.append(f"{bits}-bit codes in pairs, random: {'; '.join(words)}.")
     return lines
 
 
@@ -102,8 +103,8 @@ def _pays(what: str, rows: Sequence[Gain]) -> list[str]:
     lines = []
     for bits in unique(each.bits for each in rows):
         these = [each for each in rows if each.bits == bits]
-        best = max(these, key=lambda each: each.gain_pct)
-        paying = [each for each in these if each.gain_pct >= WORTH_PCT]
+        paying = [each for each in these if each.pays]
+        best = max(paying or these, key=lambda each: each.gain_pct)
         place = f"M = {best.m}, N×K = {best.n}×{best.k}, {best.kernel} over {best.software}"
         if not paying:
             lines.append(
@@ -114,7 +115,8 @@ def _pays(what: str, rows: Sequence[Gain]) -> list[str]:
         where = "; ".join(_where(paying, these))
         lines.append(
             f"{what}, {bits} bits: pays in {len(paying)} of {len(these)} cases, up to {best.gain_pct:+.1f} % "
-            f"({place}; bound by {bound_words(best.software_bound_by)} before). {where}."
+            f"({place}; bound by {bound_words(best.software_bound_by)} before, energy {best.energy_pct:+.0f} %). "
+            f"{where}."
         )
     return lines
 

@@ -77,6 +77,7 @@ def _gain(work: Work, hardware: str, weights: str, software: RunResult, result: 
         software_us=software.time_us,
         software_uj=software.energy_uj,
         software_bound_by=software.bound_by,
+        spread_us=software.spread_us + result.spread_us,
     )
 
 

@@ -24,11 +24,10 @@ from sim.isa.launch import KernelLaunch
 from sim.isa.units import Unit
 from sim.sm.banks import FIRST_LANE, LANES, LOAD, wavefronts, without_conflicts
 from sim.sm.expectation import Table, expected_wavefronts
-from workloads.codes import SAMPLE_OUTPUTS, SEED, Codes, codes_of_file, whole_codes
+from workloads.codes import SAMPLE_OUTPUTS, SEED, Codes, codes_of, quantized_file, whole_codes
 from workloads.lookups import Asked, entries_asked, entries_equally
 from workloads.operands import draw_weights
 from workloads.schemes.base import Options, get_scheme
-from workloads.weight_files import read_weight
 
 TOKENS = {"flute": 16, "lut_gemm": 1}  # schemes with look-ups, and the tokens of the tiles that are compared
 DRAWN = ("random", "gaussian")
@@ -117,9 +116,8 @@ def _codes(work: Work) -> tuple[Codes, tuple[Asked, ...]]:
     """Return codes, and how often they ask for each entry."""
     scheme, options = get_scheme(work.scheme), work.options
     if work.codes not in DRAWN:
-        operands = scheme.quantize(read_weight(Path(work.codes)), options)
-        codes, _ = codes_of_file(scheme, Path(work.codes), options)
-        return codes, entries_asked(work.scheme, operands, options)
+        operands, identity = quantized_file(scheme, Path(work.codes), options)
+        return codes_of(scheme, operands, identity), entries_asked(work.scheme, operands, options)
     outputs = min(work.n, SAMPLE_OUTPUTS)
     codes = whole_codes(scheme, outputs, work.k, options)
     if work.codes == "random":
@@ -183,28 +181,32 @@ def ideal(
 def count_lookups(classes: tuple[TracedClass, ...], table: Table, memory: SharedMemory) -> tuple[int, int]:
     """Return a launch's look-ups and their wavefronts: the loads of that source line which does most of them.
 
-    Loads in which all lanes ask for the same entry are none: LUT-GEMM reads the sum of its columns so.
+    Loads in which all lanes ask for the same entry are left out, if there are others: LUT-GEMM reads the sum of its
+    columns so.
     """
     program = classes[0].trace.program
-    executed, total = np.zeros((2, int(program.source_line.max()) + 1), np.int64)
+    counts = np.zeros(
+        (2, 2, int(program.source_line.max()) + 1), np.int64
+    )  # entries differ; executed, wavefronts
     for each in classes:
         trace = each.trace
-        waves = wavefronts(trace.patterns, memory)
-        drawn = _entries_differ(trace.patterns, table)
-        rows = np.flatnonzero(program.unit[trace.pc] == int(Unit.SHARED_LOAD))
-        rows = rows[drawn[trace.pattern[rows]]]
-        line, times = program.source_line[trace.pc[rows]], trace.repeats()[rows] * each.cta_class.count
-        np.add.at(executed, line, times)
-        np.add.at(total, line, times * waves[trace.pattern[rows]])
-    most = int(np.argmax(executed))
-    return int(executed[most]), int(total[most])
+        rows = np.flatnonzero((program.unit[trace.pc] == int(Unit.SHARED_LOAD)) & (trace.pattern >= 0))
+        rows = rows[trace.patterns[trace.pattern[rows], 1] == LOAD]
+        pattern, line = trace.pattern[rows], program.source_line[trace.pc[rows]]
+        times = trace.repeats()[rows] * each.cta_class.count
+        differ = _entries_differ(trace.patterns, table)[pattern].astype(np.int64)
+        np.add.at(counts, (differ, 0, line), times)
+        np.add.at(counts, (differ, 1, line), times * wavefronts(trace.patterns, memory)[pattern])
+    alike, drawn = counts[:, :, int(np.argmax(counts[:, 0].sum(axis=0)))]
+    executed, total = drawn if drawn[0] else alike
+    return int(executed), int(total)
 
 
 def _entries_differ(patterns: npt.NDArray[np.int32], table: Table) -> npt.NDArray[np.bool_]:
-    """Mark the loads whose lanes do not all ask for the same entry, each in its copy."""
+    """Mark the accesses whose lanes do not all ask for the same entry, each in its copy."""
     lanes = patterns[:, FIRST_LANE:]
     entry = np.where(lanes < 0, lanes, lanes - np.arange(LANES) % table.copies * table.access_bytes)
-    differ: npt.NDArray[np.bool_] = (patterns[:, 1] == LOAD) & (entry != entry[:, :1]).any(axis=1)
+    differ: npt.NDArray[np.bool_] = (entry != entry[:, :1]).any(axis=1)
     return differ
 
 

@@ -162,7 +162,7 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
     scales.load(base, warp_output, warp_block);
     tokens[0].load(base + warp_tokens, warp_token, 0, 0, 1);
 #pragma unroll
-    for (int i = 0; i < PART; ++i) look_up_mma<BITS>(values[0][i], codes.r[i], scales.r[i], table.r, 0);
+    for (int i = 0; i < PART; ++i) look_up_mma(values[0][i], codes.r[i], scales.r[i], table.r, 0);
 
     unsigned read = base, write = base + (STAGES - 1) * STAGE_BYTES;
 #pragma unroll UNROLL
@@ -194,7 +194,7 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
 #pragma unroll
             for (int i = 0; i < PART; ++i) {
                 const int row = next % PARTS * PART + i;
-                look_up_mma<BITS>(values[next & 1][i], codes.r[row], scales.r[row], table.r, next_step);
+                look_up_mma(values[next & 1][i], codes.r[row], scales.r[row], table.r, next_step);
             }
 #pragma unroll
             for (int i = 0; i < PART; ++i) {
