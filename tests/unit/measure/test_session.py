@@ -44,7 +44,10 @@ MEASURED = {"relative_error": 1e-4, "max_error": 1e-4, "timing": None}
 
 def test_counters_reach_every_tile_on_every_legal_shape() -> None:
     cases = suite_cases("counters", H200)
-    hypothetical = {(scheme, tile) for scheme in available() for tile in tiles(scheme) if "extension" in tile}
+    marked = ("extension", "lut_unit")  # of tiles that ask for hypothetical hardware
+    hypothetical = {
+        (scheme, tile) for scheme in available() for tile in tiles(scheme) if tile.endswith(marked)
+    }
     assert {(case.scheme, case.tile) for case in cases} == {
         (scheme, tile) for scheme in available() for tile in tiles(scheme)
     } - hypothetical
