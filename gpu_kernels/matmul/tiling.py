@@ -51,6 +51,7 @@ class Tile:
     # there are; 0: it only receives, and the bytes decide.
     overhead_stages: float = 0.0
     source: str = "kernel.cu"  # in the scheme's folder
+    targets: tuple[str, ...] = ()  # that it is compiled for; none: those of its scheme
 
     @property
     def name(self) -> str:

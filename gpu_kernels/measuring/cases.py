@@ -50,7 +50,10 @@ BORDER_SHAPES = (
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel on one shape; ``timed`` and ``counted`` say what to measure besides correctness."""
+    """One kernel on one shape; ``timed`` and ``counted`` say what to measure besides correctness.
+
+    ``compared``: cuBLAS is timed on the shape as well.
+    """
 
     scheme: str
     options: Mapping[str, OptionValue]
@@ -60,6 +63,7 @@ class Case:
     k: int
     timed: bool = False
     counted: bool = False
+    compared: bool = True
 
     @property
     def weights(self) -> tuple[object, ...]:
@@ -176,6 +180,10 @@ def suite_cases(name: str, gpu: GpuSpec) -> tuple[Case, ...]:
         from gpu_kernels.measuring.lookups import lookup_cases
 
         cases = list(lookup_cases())
+    elif name == "goals":
+        from gpu_kernels.measuring.goals import goal_cases
+
+        cases = list(goal_cases(gpu))
     elif drawn := re.fullmatch(r"drawn-(\d{1,9})", name):
         from gpu_kernels.measuring.drawn import drawn_cases
 
@@ -184,7 +192,7 @@ def suite_cases(name: str, gpu: GpuSpec) -> tuple[Case, ...]:
         shapes = dict.fromkeys((each.m, each.n, each.k) for each in load_suite(name))
         cases = list(timed_cases(list(shapes), gpu))
     else:
-        raise unknown("suite", name, (*SUITES, "lookups", "drawn-SEED", *available_suites()))
+        raise unknown("suite", name, (*SUITES, "lookups", "goals", "drawn-SEED", *available_suites()))
     return tuple(case for case in _merged(cases) if is_legal(case, gpu))
 
 

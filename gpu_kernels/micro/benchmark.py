@@ -68,11 +68,19 @@ class Row:
 
 
 class Table:
-    """Readings by kernel and parameters."""
+    """Readings of a benchmark by kernel and parameters; ``every``: those of all benchmarks."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
+    def __init__(self, rows: Iterable[Row], every: Iterable[Row] = ()) -> None:
         self.rows = tuple(rows)
+        self._every = tuple(every)
         self._by_name = {row.point: row for row in self.rows}
+
+    def of(self, benchmark: str) -> Table:
+        """Return the readings of another benchmark."""
+        found = [row for row in self._every if row.benchmark == benchmark]
+        if not found:
+            raise unknown("benchmark with readings", benchmark, {row.benchmark for row in self._every})
+        return Table(found, self._every)
 
     def value(self, kernel: str, **params: Parameter) -> float:
         """Return one reading."""

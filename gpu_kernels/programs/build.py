@@ -62,7 +62,7 @@ def recipes() -> Iterator[Recipe]:
     for scheme in catalog.available():
         targets: tuple[str, ...] = getattr(catalog.module(scheme), "TARGETS", TARGETS)
         for tile in catalog.tiles(scheme).values():
-            for target in targets:
+            for target in tile.targets or targets:
                 yield Recipe(scheme, tile, target)
 
 

@@ -202,6 +202,13 @@ class LoadedLatency(Strict):
     latency_ns: Nanoseconds
 
 
+class StageExcess(Strict):
+    """One point of the curve of what the slowest line of a stage takes beyond the mean line, against utilization."""
+
+    utilization: Fraction
+    factor: Annotated[float, Field(ge=0, le=1000)]  # of the unloaded miss
+
+
 class Dram(Strict):
     """Device memory: what it reaches, and how its latency grows with load."""
 
@@ -212,8 +219,8 @@ class Dram(Strict):
     loaded_latency: tuple[LoadedLatency, ...] = Field(min_length=2, max_length=64)
     # Of the time that a byte takes, what one takes beside it that is found in L2: read again, or never evicted.
     hit_cost: Fraction
-    # The slowest line of a stage over the mean line, at equal load: a CTA waits for whole stages.
-    stage_latency_factor: Annotated[float, Field(ge=1, le=16)]
+    # A CTA waits for the slowest line of a stage of 64; from utilization 0 to 1, rising.
+    stage_excess: tuple[StageExcess, ...] = Field(min_length=2, max_length=64)
 
 
 class Launch(Strict):

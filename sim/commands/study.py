@@ -27,7 +27,7 @@ from sim.commands.terminal import progress_shown, say
 from sim.dse.expand import Point
 from sim.dse.files import make_directory
 from sim.dse.run import default_workers
-from sim.errors import ConfigError, TcsimError, unknown
+from sim.errors import TcsimError, unknown
 from sim.extensions import get_extension
 from sim.results import RunResult
 from workloads.llm import Layer, Model, load_model
@@ -207,27 +207,11 @@ def _synthetic() -> tuple[np.ndarray, np.ndarray]:
     return x, random.standard_normal((OUTPUTS, CHANNELS)) / CHANNELS**0.5
 
 
-STUDIES = ("accumulator", "banks")
+STUDIES = {"accumulator": accumulator}
 
 
-def run(
-    what: str,
-    arch: str,
-    model: str,
-    out: Path | None,
-    workers: int | None,
-    as_json: bool = False,
-    weights: Path | None = None,
-) -> None:
+def run(what: str, arch: str, model: str, out: Path | None, workers: int | None) -> None:
     """Run the study called ``what``."""
     if what not in STUDIES:
         raise unknown("study", what, STUDIES)
-    if what == "banks":
-        from sim.commands import study_banks
-
-        study_banks.run(arch, out, workers, as_json, weights)
-        return
-    for name, given in (("--json", as_json), ("--weights", weights is not None)):
-        if given:
-            raise ConfigError(name, f"stands beside study {what}; allowed: with study banks")
-    accumulator(arch, model, out, workers)
+    STUDIES[what](arch, model, out, workers)

@@ -36,7 +36,7 @@ ENTRIES, ENTRY_BITS = 16, 16
 STEP_BITS = 2  # of the mark's immediate; the bits of a code above
 CODE_BITS = (4, 3, 2)
 
-# A 2:1 multiplexer as in tender_accumulator: 2.25 gates of 0.14 um2, 1 fJ a bit, in a 5 nm class process. A half
+# A 2:1 multiplexer: 2.25 gates of 0.14 um2 and 1 fJ a bit, in a 5 nm class process. A half
 # multiplier: 1640 um2 and 1.1 pJ in 45 nm (Horowitz, ISSCC'14), taken to be 1/30 and 1/6 of that.
 MULTIPLEXER_UM2, MULTIPLEXER_PJ = 2.25 * 0.14, 1e-3
 MULTIPLIER_UM2, MULTIPLIER_PJ = 1640 / 30, 1.1 / 6

@@ -10,7 +10,7 @@ from sim.extensions import MarkedExtension, available_extensions, get_extension
 from sim.extensions._interface import IMMEDIATE_SHIFT
 
 H200 = load_gpu("h200")
-REASONS = ("paper", "assumed", "measured", "literature", "datasheet")
+REASONS = ("paper", "assumed", "measured", "literature", "datasheet", "synthesized")
 NEEDED = ("latency", "energy", "area")
 
 

@@ -14,12 +14,12 @@ from sim.isa.launch import KernelLaunch
 
 SCHEME = "flute"
 KERNEL = "flute_matmul"
-TARGETS = ("sm_90a",)
 MULTIPLE_N, MULTIPLE_K = 16, BLOCK_K  # one packing block
 HALF_BYTES = 2
 PRMT_ENTRY_BYTES = 256  # 32 copies of a pair and as much room unused: one PRMT makes the offset of an entry
 SCALE_K = 32  # columns to which a row of scales is staged
 LUT_UNIT = "lut_unit"  # the extension, and the option that asks for it
+LUT_UNIT_TARGETS = ("sm_90a",)
 OVERHEAD_STAGES = 3.0  # filling table and pipeline, adding up and storing
 INVERSE_BITS = 31  # the kernel computes column / group as column / 32 * inverse >> 31
 
@@ -67,6 +67,7 @@ def _lut_unit(tile: Tile) -> Tile:
         options={"bits": bits, "lookup": LUT_UNIT},
         label=f"w{bits}-{LUT_UNIT}",
         source="lut_unit.cu",
+        targets=LUT_UNIT_TARGETS,
         table_bytes=0,
     )
 
@@ -79,6 +80,7 @@ SHARED = {
         _tile(4, 16, 128, (1, 2, 4), 3, 4, 2, copies=1),
         _tile(4, 16, 128, (1, 2, 4), 3, 4, 2, copies=8),
         _tile(4, 32, 128, (1, 4, 2), 4, 2, 2),
+        _tile(4, 32, 128, (1, 4, 2), 4, 2, 2, copies=8),  # for GPUs with less shared memory
         _tile(4, 64, 128, (1, 2, 4), 3, 4, 1),
         _tile(3, 8, 128, (1, 2, 4), 3, 4, 2),
         _tile(3, 16, 128, (1, 2, 4), 3, 4, 2),

@@ -41,7 +41,6 @@ def test_the_slowest_of_few_lines_is_less_slow() -> None:
         memory.balance([Demand(lambda ns: 1e6 + ns, 1e3, 1e3, 1.0, 1.0, True, share)]).latencies_ns[0]
         for share in (0.0, 0.5, 1.0)
     ]
-    assert latency[2] - latency[0] == pytest.approx(
-        (H200.dram.stage_latency_factor - 1) * memory.unloaded_dram_ns
-    )
+    least = H200.dram.stage_excess[0].factor * memory.unloaded_dram_ns  # DRAM is as good as idle
+    assert latency[2] - latency[0] == pytest.approx(least)
     assert latency[1] == pytest.approx((latency[0] + latency[2]) / 2)

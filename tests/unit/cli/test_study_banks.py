@@ -61,9 +61,3 @@ def test_a_users_weights_are_what_is_looked_up(tmp_path: Path, capsys: pytest.Ca
     with (out / "lookups.csv").open(encoding="utf-8") as file:
         own = [row for row in csv.DictReader(file) if row["codes"] == "w.npy" and row["copies"] == "1"]
     assert len(own) == 3 and {(row["wavefronts"], row["expected"]) for row in own} == {("1.0", "1.0")}
-
-
-@pytest.mark.parametrize("option", [["--json"], ["--weights", "w.npy"]])
-def test_the_accumulator_study_has_neither(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["study", "accumulator", *option]) == 2
-    assert f"{option[0]}: stands beside study accumulator" in capsys.readouterr().err

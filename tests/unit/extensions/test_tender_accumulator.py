@@ -135,4 +135,37 @@ def test_floating_point_sums_cannot_be_shifted() -> None:
 
 def test_every_quantity_has_a_unit_and_a_reason() -> None:
     for quantity in get_extension("tender_accumulator").quantities().values():
-        assert quantity.unit and quantity.rationale.startswith(("paper", "assumed", "measured", "literature"))
+        assert quantity.unit and quantity.rationale.startswith(("paper", "assumed", "synthesized"))
+
+
+def test_energy_area_and_latency_are_those_of_the_synthesized_units() -> None:
+    """In the path of C no cycle is lost; a wider shifter takes more of the rest."""
+    narrow, wide = (TenderAccumulator(shift_bits=bits).quantities() for bits in (1, 4))
+    for name in ("energy", "area", "latency"):
+        assert narrow[name].rationale.startswith("synthesized")
+    assert narrow["latency"].value == wide["latency"].value == 0
+    assert 2 < wide["area"].value / narrow["area"].value < 4
+    assert 0 < narrow["energy"].value < wide["energy"].value
+    assert (
+        narrow["energy"].value < 0.02 * 8192 * H200.energy.tensor_pj_per_op["s8"]
+    )  # of the mma it is part of
+
+
+def test_numbers_that_are_given_stand_instead_of_the_synthesized_ones() -> None:
+    found = get_extension("tender_accumulator:energy_pj=3:area_um2=900:latency_cycles=2").quantities()
+    assert [found[name].value for name in ("energy", "area", "latency")] == [3, 900, 2]
+    assert found["energy"].rationale == "assumed: given by the user"
+    plain, slower = (
+        get_extension(f"tender_accumulator:latency_cycles={each}").machine(H200) for each in (0, 2)
+    )
+    shifted = "m16n8k32.tender_accumulator.s32.s8"
+    assert slower.sm.tensor.mma[shifted].latency_cycles == plain.sm.tensor.mma[shifted].latency_cycles + 2
+
+
+def test_shifts_that_were_not_synthesized_need_numbers() -> None:
+    with pytest.raises(ConfigError, match=r"shift_bits: got 5, synthesized: 1 to 4; others need") as caught:
+        TenderAccumulator(shift_bits=5).quantities()
+    assert "\n" not in str(caught.value)
+    given = TenderAccumulator(shift_bits=5, latency_cycles=1, energy_pj=10, area_um2=900)
+    assert given.quantities()["energy"].value == 10
+    assert given.energy_uj(1e6) == pytest.approx(10)
