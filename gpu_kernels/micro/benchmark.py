@@ -21,7 +21,7 @@ from sim.isa.program import Program
 if TYPE_CHECKING:
     from gpu_kernels.micro.collect import Runner
 
-Scalar = np.int32 | np.uint32 | np.int64 | np.float32
+Scalar = np.int32 | np.uint32 | np.int64 | np.float32 | np.void
 Parameter = int | float | str
 TARGET = "sm_90a"
 LANES = 32

@@ -228,6 +228,9 @@ class Launch(Strict):
 
     graph_node_us: Microseconds  # an empty node
     ramp_us: Microseconds  # parameters, first instruction fetch, until the first CTAs run
+    argument_line_cycles: (
+        WholeLatency  # for every 64 bytes of arguments beyond the first: read for the first time
+    )
 
 
 class Energy(Strict):

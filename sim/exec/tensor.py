@@ -6,13 +6,17 @@ rounding per addition, starting from the accumulator. The hardware's own summati
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from sim.exec.lanes import RZ
 from sim.exec.rounding import half_to_float, to_half
+from sim.isa import opcodes as o
 from sim.jit import inner as compiled
 
 INFINITE = np.uint32(0x7C00)
+SCALED_BLOCK = 32  # elements along k that share a scale
 
 
 @compiled
@@ -119,29 +123,41 @@ def store_half_accumulator(number, regs, acc):
 
 
 @compiled
-def signed_byte(word, index):
-    """Return byte ``index`` of a word, sign-extended."""
-    value = np.int32((word >> np.uint32(8 * index)) & np.uint32(0xFF))
-    return value - 256 if value >= 128 else value
+def integer(word, index, bits, signed):
+    """Return the integer of ``bits`` bits at place ``index`` of a word."""
+    value = np.int32((word >> np.uint32(bits * index)) & np.uint32((1 << bits) - 1))
+    return value - (1 << bits) if signed and value >= 1 << (bits - 1) else value
 
 
 @compiled
-def imma(slots, regs, regs_i, a, b, acc, steps, shift):
-    """Run m16n8k(16*steps) on signed bytes; INT32 sums wrap, from the accumulator << shift. Scratch is int32."""
-    base_a, base_b = slots[1, 1], slots[2, 1]
+def gather_integers(base_a, base_b, regs, a, b, steps, modifiers):
+    """Lay the integers of A and B out along k; return how many there are.
+
+    A lane's word holds neighbours along k: four of 8 bits, eight of 4.
+    """
+    bits = 4 if modifiers & o.NIBBLES else 8
+    signed_a, signed_b = (modifiers & o.FIRST_SIGNED) != 0, (modifiers & o.SECOND_SIGNED) != 0
+    count = 32 // bits
     for step in range(steps):
         first, second = (base_a + 2 * step, base_a + 2 * step + 1) if base_a != RZ else (RZ, RZ)
         third = base_b + step if base_b != RZ else RZ
         for lane in range(32):
-            group, inner = lane >> 2, 16 * step + 4 * (lane & 3)
-            for index in range(4):
-                a[16 * (inner + index) + group] = signed_byte(regs[first, lane], index)
-                a[16 * (inner + index) + group + 8] = signed_byte(regs[second, lane], index)
-                b[8 * (inner + index) + group] = signed_byte(regs[third, lane], index)
+            group, inner = lane >> 2, count * (4 * step + (lane & 3))
+            for index in range(count):
+                a[16 * (inner + index) + group] = integer(regs[first, lane], index, bits, signed_a)
+                a[16 * (inner + index) + group + 8] = integer(regs[second, lane], index, bits, signed_a)
+                b[8 * (inner + index) + group] = integer(regs[third, lane], index, bits, signed_b)
+    return 4 * count * steps
+
+
+@compiled
+def imma(slots, regs, regs_i, a, b, acc, modifiers):
+    """Run m16n8 on integers of 8 or 4 bits; INT32 sums wrap, from the accumulator << shift. Scratch is int32."""
+    depth = gather_integers(slots[1, 1], slots[2, 1], regs, a, b, 1 + ((modifiers >> 1) & 1), modifiers)
     load_accumulator(slots[3, 1], regs_i, acc)
     for index in range(128):
-        acc[index] <<= shift
-    multiply(a, b, acc, 16 * steps)
+        acc[index] <<= (modifiers & o.ACCUMULATOR_SHIFT_MASK) >> o.ACCUMULATOR_SHIFT
+    multiply(a, b, acc, depth)
     store_accumulator(slots[0, 1], regs_i, acc)
 
 
@@ -181,3 +197,32 @@ def look_up(slots, regs, out, step, bits):
     for pair in range(4):
         for lane in range(32):
             regs[slots[0, 1] + pair, lane] = out[32 * pair + lane]
+
+
+@compiled
+def scaled_mma(slots, regs, regs_f, a, b, acc, modifiers):
+    """Run a block-scaled mma; its definition is in ``sim.extensions.block_scaled_mma``. ``acc`` is FP32.
+
+    A sum of FP64 rounded to FP32 is the sum rounded once: the terms have 24 and at most 20 bits.
+    """
+    base_b = slots[2, 1]
+    if modifiers & o.UPPER_PAIR and base_b != RZ:
+        base_b += 2
+    depth = gather_integers(slots[1, 1], base_b, regs, a, b, 2, modifiers)
+    load_accumulator(slots[3, 1], regs_f, acc)
+    scales, first = slots[4, 1], (modifiers & o.SCALE_BYTE_MASK) >> o.SCALE_BYTE_SHIFT
+    column_lane = 3 if modifiers & o.UPPER_PAIR else 2
+    for block in range(depth // SCALED_BLOCK):
+        place = np.uint32(8 * ((first + block) & 3))
+        for row in range(16):
+            scale_a = (regs[scales, 4 * (row & 7) + (row >> 3)] >> place) & np.uint32(0xFF)
+            for column in range(8):
+                scale_b = (regs[scales, 4 * column + column_lane] >> place) & np.uint32(0xFF)
+                total = 0
+                for inner in range(SCALED_BLOCK * block, SCALED_BLOCK * (block + 1)):
+                    total += a[16 * inner + row] * b[8 * inner + column]
+                value = math.ldexp(float(total), int(scale_a) + int(scale_b) - 254)
+                if scale_a == 255 or scale_b == 255:
+                    value = np.nan
+                acc[8 * row + column] = np.float32(np.float64(acc[8 * row + column]) + value)
+    store_accumulator(slots[0, 1], regs_f, acc)

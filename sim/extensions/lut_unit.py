@@ -48,7 +48,7 @@ class LutUnit(MarkedExtension):
     """Look-ups start every ``interval_cycles`` on a sub-core and are readable after ``latency_cycles``."""
 
     name = "lut_unit"
-    mark = 3
+    mark = 4
     interval_cycles: float = 4.0
     latency_cycles: float = 16.0
 

@@ -139,7 +139,7 @@ def _split(form: Form, opcode: str, arguments: str) -> list[str]:
     """Split operands at commas; sm_8x prints ``[R19][R6.64]`` without one."""
     if form.op == Op.LDGSTS and "desc" not in arguments:
         arguments = arguments.replace("][", "],[")
-    if form.op == Op.IMMA:
+    if form.op in (Op.IMMA, Op.IMMA_SPARSE):
         arguments = arguments.replace(".ROW", "").replace(".COL", "")
     texts = [text.strip() for text in arguments.split(",")] if arguments else []
     return join_halves(texts, "BF16" in opcode) if "h" in form.signature else texts

@@ -77,7 +77,7 @@ def test_every_mark_has_its_own_mma_and_each_k16_step_comes_equally_often(tile: 
 
 def test_a_machine_without_it_names_it() -> None:
     launch = catalog.launches("flute", M, N, K, {"lookup": "lut_unit"}, H200)[0]
-    with pytest.raises(ConfigError, match=r"'PMTRIG 0x1008' asks for .* --extension lut_unit"):
+    with pytest.raises(ConfigError, match=r"'PMTRIG 0x1010' asks for .* --extension lut_unit"):
         simulate(Workload("flute", M, N, K, {}, 0, 0), [launch], H200)
 
 
