@@ -129,16 +129,8 @@ def traced_class(trace: WarpTrace, cta_class: CtaClass, buffers: int) -> TracedC
 
 def _signature(trace: WarpTrace) -> str:
     digest = hashlib.sha256(trace.program.identity.encode())
-    columns = (
-        trace.offset,
-        trace.pc,
-        trace.lanes,
-        trace.pattern,
-        trace.lines,
-        trace.sectors,
-        trace.misses,
-        trace.taken,
-    )
+    columns = (trace.offset, trace.pc, trace.lanes, trace.pattern, trace.lines, trace.sectors, trace.misses,
+               trace.taken)  # fmt: skip
     loops = trace.loops.copy()
     if _one_loop_per_warp(trace):
         loops[:, 2] = np.minimum(loops[:, 2], MOST_ITERATIONS)
@@ -211,10 +203,18 @@ class LatencyCurve:
         return self._timer.point(self._nearest(latency))
 
 
-def run_launch(launch: KernelLaunch, gpu: GpuSpec, clock_mhz: float | None = None) -> ChipRun:
-    """Simulate a launch; the clock follows the load on the tensor cores, unless ``clock_mhz`` fixes it."""
+def run_launch(
+    launch: KernelLaunch,
+    gpu: GpuSpec,
+    clock_mhz: float | None = None,
+    traced: tuple[TracedClass, ...] | None = None,
+) -> ChipRun:
+    """Simulate a launch; the clock follows the load on the tensor cores, unless ``clock_mhz`` fixes it.
+
+    ``traced`` are its CTA classes, where they shall have done something else than the launch says.
+    """
     require_no_marks(launch.program)
-    classes = trace_launch(launch)
+    classes = trace_launch(launch) if traced is None else traced
     fits = occupancy(launch, gpu)
     dram = _dram(launch, gpu, classes, fits.ctas_per_sm * gpu.sm.count)
     shares = _shares(launch, gpu, fits.ctas_per_sm)

@@ -188,7 +188,7 @@ def _tensor_columns(out: I32, program: Program, gpu: GpuSpec) -> None:
         out[pc, y.S_INTERVAL] = interval
         out[pc, y.S_LATENCY] = math.ceil(op.latency_cycles)
         out[pc, y.S_ACCUMULATE] = ticks(op.latency_cycles)
-        out[pc, y.S_ACC_WRITE], out[pc, y.S_ACC_READ] = _accumulators(program.text[pc])
+        out[pc, y.S_ACC_WRITE], out[pc, y.S_FACTOR], out[pc, y.S_ACC_READ] = _operands(program.text[pc])
         if pc + 1 < len(program) and unit[pc + 1] == Unit.TENSOR:
             out[pc, y.S_STALL] = min(out[pc, y.S_STALL], -(-interval // y.TICKS))
     _wgmma_columns(out, program, gpu, ops)
@@ -207,10 +207,10 @@ def _wgmma_columns(out: I32, program: Program, gpu: GpuSpec, ops: list[TensorOp]
         out[pc, y.S_CROWDING] = round(100 / left)
 
 
-def _accumulators(text: str) -> tuple[int, int]:
-    """Return base registers of D and C of ``HMMA.16816.F32 R4, R8, R12, R4``; -1 for none (RZ)."""
+def _operands(text: str) -> tuple[int, int, int]:
+    """Return base registers of D, A and C of ``HMMA.16816.F32 R4, R8, R12, R4``; -1 for none (RZ)."""
     registers = [int(name) if name != "Z" else -1 for name in re.findall(r"\bR(Z|\d+)\b", text)]
-    return (registers[0], registers[3]) if len(registers) >= 4 else (-1, -1)
+    return (registers[0], registers[1], registers[3]) if len(registers) >= 4 else (-1, -1, -1)
 
 
 def _port_columns(out: I32, program: Program) -> None:

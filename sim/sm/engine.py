@@ -624,9 +624,9 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
         return False
     if unit <= TENSOR:
         if unit == TENSOR:
-            source = c.static[pc, y.S_ACC_READ]
-            if source >= 0 and st.accumulator[w, source] // TICKS > t:
-                return _sleep(st, w, y.WAIT, st.accumulator[w, source] // TICKS)
+            there = _operands_there(c, st, w, pc)
+            if there // TICKS > t:
+                return _sleep(st, w, y.WAIT, there // TICKS)
         if st.pipe[core, unit] // TICKS > t:
             return _sleep(st, w, y.MATH, st.pipe[core, unit] // TICKS)
         if unit == TENSOR:
@@ -714,6 +714,17 @@ def _ports_busy(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, t
     if ready > t:
         return _sleep(st, w, y.DISPATCH, t + 1)  # what other warps read may change it
     return False
+
+
+@hot
+def _operands_there(c: Columns, st: State, w: int, pc: int) -> int:
+    """Tick at which an mma may read what tensor instructions before it have written: its accumulator, its A operand."""
+    there = 0
+    for column in (y.S_ACC_READ, y.S_FACTOR):
+        source = c.static[pc, column]
+        if source >= 0:
+            there = max(there, st.accumulator[w, source])
+    return int(there)
 
 
 @hot
@@ -817,9 +828,7 @@ def _execute(
     if unit <= TENSOR:
         start = max(st.pipe[core, unit], t * TICKS)
         if unit == TENSOR:
-            source = c.static[pc, y.S_ACC_READ]
-            if source >= 0:
-                start = max(start, st.accumulator[w, source])
+            start = max(start, _operands_there(c, st, w, pc))
             target = c.static[pc, y.S_ACC_WRITE]
             if target >= 0:
                 st.accumulator[w, target] = start + c.static[pc, y.S_ACCUMULATE]

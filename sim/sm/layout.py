@@ -23,6 +23,7 @@ FAR = 1 << 40  # later than any cycle
     S_ACCUMULATE,  # ticks from accumulator to accumulator
     S_ACC_READ,  # base register of the accumulator read, -1 = none
     S_ACC_WRITE,
+    S_FACTOR,  # base register of the mma's A operand, which another tensor instruction may have written; -1 = none
     S_ARGUMENT,
     S_REUSE,
     S_SLOT_A,  # general registers read through the ports of the register file, -1 = none
@@ -31,7 +32,7 @@ FAR = 1 << 40  # later than any cycle
     S_OPERANDS,  # wgmma: ticks of the shared-memory pipe that its operands take
     S_CROWDING,  # wgmma: percent of their own time that other accesses take of that pipe meanwhile
     STATIC_COLUMNS,
-) = range(18)
+) = range(19)
 
 # columns of `rows`, one row per executed warp instruction
 (

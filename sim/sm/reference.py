@@ -55,6 +55,10 @@ class Warp:
     stored: int = 0  # cycle at which its bulk stores are done
     done: bool = False
 
+    def operands_there(self, static: list[int]) -> int:
+        """Return the tick at which an mma may read what tensor instructions before it wrote: accumulator, A operand."""
+        return max(self.accumulators.get(static[column], 0) for column in (y.S_ACC_READ, y.S_FACTOR))
+
 
 @dataclass
 class Entry:
@@ -535,7 +539,7 @@ class Twin:
     def pipe_stall(self, core: Core, warp: Warp, static: list[int], unit: int, t: int) -> int | None:
         """Return why a pipe does not take the instruction now."""
         next_cycle = (t + 1) * TICKS
-        if unit == Unit.TENSOR and warp.accumulators.get(static[y.S_ACC_READ], 0) >= next_cycle:
+        if unit == Unit.TENSOR and warp.operands_there(static) >= next_cycle:
             return y.WAIT
         if core.pipes.get(unit, 0) >= next_cycle:
             return y.MATH
@@ -630,7 +634,7 @@ class Twin:
         """Occupy a pipe, and the read ports of the register file."""
         begin = max(core.pipes.get(unit, 0), t * TICKS)
         if unit == Unit.TENSOR:
-            begin = max(begin, warp.accumulators.get(static[y.S_ACC_READ], 0))
+            begin = max(begin, warp.operands_there(static))
             if static[y.S_ACC_WRITE] >= 0:
                 warp.accumulators[static[y.S_ACC_WRITE]] = begin + static[y.S_ACCUMULATE]
             for bank in range(self.m.register_banks):
