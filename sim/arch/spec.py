@@ -127,6 +127,7 @@ class LoadStoreUnit(Strict):
         ExtraCycles  # LDGSTS: shared-memory pipe time per wavefront that its data is written in
     )
     copy_extra_latency_cycles: ExtraCycles  # LDGSTS: over a load's, until its data is in shared memory
+    atomic_extra_latency_cycles: ExtraCycles  # ATOMG: of the answer, over a load's
     source_release_cycles: WholeLatency  # until the source registers of a load, store or copy are read
     shuffle_interval_cycles: Interval  # SHFL on the same pipe, per SM
     constant_load_latency_cycles: WholeLatency  # LDC
@@ -155,6 +156,7 @@ class Control(Strict):
     barrier_release_cycles: WholeLatency  # bar.sync: from the last arrival counted to the next issue
     taken_branch_cycles: WholeExtraCycles
     membar_latency_cycles: WholeLatency
+    membar_interval_cycles: ExtraCycles  # between two of one SM: it sends one at a time
     mbarrier_arrival_interval_cycles: ExtraCycles  # of the SM, per arrival
     mbarrier_arrival_latency_cycles: WholeLatency  # from its turn until the phase may be complete
     mbarrier_wait_latency_cycles: WholeLatency  # from a wait whose phase is complete to the next issue

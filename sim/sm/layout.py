@@ -91,12 +91,14 @@ class Machine(NamedTuple):
     line_ticks: int
     port_sector_ticks: int  # of the SM's port, per sector that is loaded from L2
     store_extra_cycles: int  # of a store's answer, over a load's
+    atomic_extra_cycles: int  # likewise
     release_cycles: int
     shuffle_ticks: int
     hit_cycles: int
     arrival_cycles: int  # of the barrier unit, per warp that arrives
     barrier_cycles: int
     membar_cycles: int
+    membar_ticks: int  # between two fences of the SM
     cta_start_cycles: int
     gmma_entries: int  # wgmmas that a warp may issue ahead of the one at work
     gmma_slowdown: int  # percent: issue interval of arithmetic beside a wgmma, over its own

@@ -121,6 +121,7 @@ class Sm:
     intake: int = 0  # tick at which the memory pipe takes the next instruction
     data: int = 0  # tick at which the shared data pipe is free
     port: int = 0  # tick at which the port from L2 is free
+    fence: int = 0  # tick from which the next fence may be sent
     turn: int = 0
     served: int = 0  # ticks that the data pipe has given to accesses
     arriving: int = 0  # tick at which the mbarrier unit takes the next arrival
@@ -437,6 +438,8 @@ class Twin:
         trip += max(0, int(row[y.R_COST]) - m.line_ticks) // TICKS
         if self.unit(entry.row) == Unit.GLOBAL_STORE:
             trip += m.store_extra_cycles
+        elif self.unit(entry.row) == Unit.ATOMIC:
+            trip += m.atomic_extra_cycles
         self.fall_at(t + max(1, trip), warp, static[y.S_WRITE], 1)
 
     def round_trip(self, warp: Warp, row: int) -> int:
@@ -520,8 +523,12 @@ class Twin:
         return self.async_stall(warp, static, unit)
 
     def fenced(self, warp: Warp, static: list[int], t: int) -> bool:
-        """Whether a fence, sent when it was first looked at, or something asked before it is still on its way."""
-        warp.fence = warp.fence or t + max(1, self.m.membar_cycles - static[y.S_STALL])
+        """Whether a fence, sent in its turn when it was first looked at, or something before it is still on its way."""
+        if not warp.fence:
+            sm = warp.cta.sm
+            sent = max(sm.fence, t * TICKS)
+            sm.fence = sent + self.m.membar_ticks
+            warp.fence = sent // TICKS + max(1, self.m.membar_cycles - static[y.S_STALL])
         return warp.outstanding > 0 or warp.fence > t
 
     def async_stall(self, warp: Warp, static: list[int], unit: int) -> int | None:
