@@ -58,6 +58,7 @@ EVENT_BITS, COUNTER_BITS, WAVE_BITS, WARP_BITS, ROW_BITS = 3, 3, 10, 16, 22
 (W_ROW, W_UNTIL, W_SINCE, W_WHY, W_HELD, W_OUT, W_COPIES, W_COPIED, W_HEAD, W_GROUPS, W_ARRIVAL, W_REQUESTS,
  W_RESUME, W_LOOP, W_LEFT, W_BORN, W_ISSUED, W_LAUNCHED, W_QUEUED, W_OPEN, W_AWAITED, W_STORED,
  W_FENCE, W_FIELDS) = range(24)  # fmt: skip
+PASSED = -1  # of W_FENCE
 # sub-core state
 B_NEXT, B_LAST, B_ADDRESS, B_RETURN, B_HEAD, B_TAKEN, B_COUNT, B_WARPS, B_GEMM, B_FIELDS = range(10)
 # SM state; M_GEMM_*: wgmmas launched and not begun, and the one at work (its row, -1 = none)
@@ -664,15 +665,23 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
 
 @hot
 def _fenced(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, t: int) -> bool:
-    """Whether a fence, sent in its turn when it was first looked at, or something before it is still on its way."""
+    """Whether a fence, sent when it was first looked at, or something asked before it is still on its way.
+
+    An SM completes its fences one after the other: one whose turn has come is PASSED.
+    """
+    if st.warp[w, W_FENCE] == PASSED:
+        return False
     if st.warp[w, W_FENCE] == 0:
-        sm = core // m.sub_cores
-        sent = max(st.sm[sm, M_FENCE], t * TICKS)
-        st.sm[sm, M_FENCE] = sent + m.membar_ticks
-        st.warp[w, W_FENCE] = sent // TICKS + max(1, m.membar_cycles - c.static[pc, y.S_STALL])
+        st.warp[w, W_FENCE] = t + max(1, m.membar_cycles - c.static[pc, y.S_STALL])
     if st.warp[w, W_OUT] > 0:
         return _sleep(st, w, y.MEMBAR_STALL, FAR)
-    return st.warp[w, W_FENCE] > t and _sleep(st, w, y.MEMBAR_STALL, st.warp[w, W_FENCE])
+    sm = core // m.sub_cores
+    turn = max(st.warp[w, W_FENCE], st.sm[sm, M_FENCE] // TICKS)
+    if turn > t:
+        return _sleep(st, w, y.MEMBAR_STALL, turn)
+    st.sm[sm, M_FENCE] = max(st.sm[sm, M_FENCE], t * TICKS) + m.membar_ticks
+    st.warp[w, W_FENCE] = PASSED
+    return False
 
 
 @hot

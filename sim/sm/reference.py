@@ -42,6 +42,7 @@ class Warp:
     barrier: int = -1  # at which it waits
     outstanding: int = 0
     fence: int = 0  # cycle at which the fence it waits for is back, 0 = none was sent
+    passed: bool = False  # it was back, and the SM has completed it
     copies: int = 0
     copied: int = 0
     groups: deque[int] = field(default_factory=deque)
@@ -523,13 +524,18 @@ class Twin:
         return self.async_stall(warp, static, unit)
 
     def fenced(self, warp: Warp, static: list[int], t: int) -> bool:
-        """Whether a fence, sent in its turn when it was first looked at, or something before it is still on its way."""
-        if not warp.fence:
-            sm = warp.cta.sm
-            sent = max(sm.fence, t * TICKS)
-            sm.fence = sent + self.m.membar_ticks
-            warp.fence = sent // TICKS + max(1, self.m.membar_cycles - static[y.S_STALL])
-        return warp.outstanding > 0 or warp.fence > t
+        """Whether a fence, sent when it was first looked at, or something asked before it is still on its way.
+
+        An SM completes its fences one after the other: one whose turn has come has passed.
+        """
+        if warp.passed:
+            return False
+        warp.fence = warp.fence or t + max(1, self.m.membar_cycles - static[y.S_STALL])
+        if warp.outstanding > 0 or max(warp.fence, warp.cta.sm.fence // TICKS) > t:
+            return True
+        warp.cta.sm.fence = max(warp.cta.sm.fence, t * TICKS) + self.m.membar_ticks
+        warp.passed = True
+        return False
 
     def async_stall(self, warp: Warp, static: list[int], unit: int) -> int | None:
         """Return what of the tensor cores or of an mbarrier a warp waits for."""
@@ -620,7 +626,7 @@ class Twin:
         elif unit == Unit.BRANCH:
             warp.ready += int(self.c.rows[warp.row, y.R_COST])
         elif unit == Unit.MEMBAR:
-            warp.fence = 0
+            warp.fence, warp.passed = 0, False
         else:
             self.execute_async(warp, static, unit, t)
 
