@@ -7,11 +7,11 @@ that are new in every trip or the same again (``turn``), a place of its own for 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from gpu_kernels.micro.benchmark import Benchmark, Point
+from gpu_kernels.micro.benchmark import Benchmark, Feed, Point, Table
 from gpu_kernels.micro.benchmark import words as words_of
 from gpu_kernels.micro.copies import LINE, PATTERNS
 from sim.isa.launch import Buffer
@@ -183,9 +183,21 @@ def _load_points() -> Iterator[Point]:
             yield _point(f"load{bits}_{step}", offsets, params, LOADS * step, LOADS)
 
 
+def _full(kernel: str, lines: int, turn: int) -> Callable[[Table], float]:
+    """Return what reads the time of one instruction with the SM full of them."""
+    return lambda table: table.value(kernel, lines=lines, turn=turn, warps=MAX_WARPS)
+
+
+_whole_lines = _full("copy_512_512", 4, UNROLL * 512)
+FEEDS = (
+    Feed("sm.load_store.copy_instruction_cycles", _whole_lines),
+    Feed("sm.l1.fill_bytes_per_cycle", lambda table: 4 * LINE / _whole_lines(table)),
+)
+
 BENCHMARK = Benchmark(
     name="fresh",
     about="cp.async and LDG from L2: lines new in each trip or not, to places of their own or not, rows of a matrix",
     source=_source(),
     points=(*_copy_points(), *_load_points()),
+    feeds=FEEDS,
 )
