@@ -175,11 +175,18 @@ def special_cycles(table: Table) -> float:
 
 
 def taken_branch_cycles(table: Table) -> float:
-    """Return what a trip of a tiny loop takes beyond the stall counts that the compiler wrote."""
-    extra = [
-        table.value(f"tiny_{body}") - scheduled_cycles("control", f"tiny_{body}") for body in TINY_BODIES
-    ]
-    return max(0.0, sum(extra) / len(extra))
+    """Return the least cycles from a taken branch to its target: all else in the chain's loop is what ptxas timed."""
+    program = load_program("control", "predicate_chain", TARGET)
+    branch = int(program.stall[loop_of(program)[-1]])
+    return UNROLL * table.value("predicate_chain") - scheduled_cycles("control", "predicate_chain") + branch
+
+
+def next_line_cycles(table: Table) -> float:
+    """Return the least cycles from a taken branch to the next 128 bytes of code: a tiny loop begins right before it."""
+    program = load_program("control", "tiny_1", TARGET)
+    loop = loop_of(program)
+    edge = int(program.stall[loop[-1]]) + int(program.stall[loop[0]])
+    return table.value("tiny_1") - scheduled_cycles("control", "tiny_1") + edge
 
 
 def atomic_extra(table: Table) -> float:
@@ -225,6 +232,7 @@ BENCHMARK = Benchmark(
         Feed("sm.control.membar_latency_cycles", _own("fence", Unit.MEMBAR, FENCES), whole=True),
         Feed("sm.control.taken_branch_cycles", taken_branch_cycles, whole=True),
         Feed("sm.load_store.atomic_extra_latency_cycles", atomic_extra, needs=("latency",)),
+        Feed("sm.control.next_line_cycles", next_line_cycles, whole=True),
         Feed("sm.pipes.special.latency_cycles", special_cycles, whole=True),
     ),
 )

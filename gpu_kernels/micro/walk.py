@@ -238,7 +238,11 @@ def _own_cycles(table: Table) -> float:
     copying, control = table.of("copies"), table.of("control")
     instructions = STAGE_BYTES // COPY_BYTES
     barrier = control.value("work_barrier", warps=WARPS) - control.value("work_alone", warps=WARPS)
-    return instructions * copies.issue_cycles(copying) + copies.extra_latency(copying) + barrier
+    return (
+        instructions * copying.value("copy", lines=4, sectors=16, warps=copies.MAX_WARPS)
+        + copies.extra_latency(copying)
+        + barrier
+    )
 
 
 def _rising(found: list[tuple[float, float]]) -> list[dict[str, float]]:
