@@ -33,10 +33,12 @@ __device__ __forceinline__ unsigned opaque(unsigned v) {
     return v;
 }
 
-// Copy a row's scales; write zeros without reading global memory if not `valid`.
-__device__ __forceinline__ void copy_scales(unsigned to, const void* from, bool valid) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;\n" ::"r"(to), "l"(from), "r"(valid ? 4 * WORDS : 0),
-                 "n"(4 * WORDS));
+// Copy a row's scales if `issue`; write zeros without reading global memory if not `valid`.
+__device__ __forceinline__ void copy_scales(unsigned to, const void* from, bool issue, bool valid) {
+    asm volatile(
+        "{ .reg .pred p; setp.ne.b32 p, %2, 0;\n"
+        "@p cp.async.ca.shared.global [%0], [%1], %4, %3; }\n" ::"r"(to),
+        "l"(from), "r"(static_cast<int>(issue)), "r"(valid ? 4 * WORDS : 0), "n"(4 * WORDS));
 }
 
 // This thread's rows of each stage's scales.
@@ -65,8 +67,8 @@ struct ScaleCopy {
 #pragma unroll
         for (int i = 0; i < SCALE_COPIES; ++i) {
             const int row = i * THREADS + threadIdx.x;
-            if (enabled && (SCALE_ROWS % THREADS == 0 || row < SCALE_ROWS))
-                copy_scales(to + 4 * WORDS * row, source[i], valid >> i & 1);
+            copy_scales(to + 4 * WORDS * row, source[i], enabled && (SCALE_ROWS % THREADS == 0 || row < SCALE_ROWS),
+                        valid >> i & 1);
         }
     }
     __device__ __forceinline__ void advance() {
@@ -170,7 +172,7 @@ mx_matmul(const unsigned char* __restrict__ x, const half_bits* __restrict__ w, 
                 read = read == base + (STAGES - 1) * STAGE_BYTES ? base : read + STAGE_BYTES;
                 scales.load(read + lane_scales, warp_output, BN + warp_token);
             }
-            if (STEP == 0) scale_copy.issue(write + W_BYTES + X_BYTES, more);
+            if (STEP == 1) scale_copy.issue(write + W_BYTES + X_BYTES, more);
 #pragma unroll
             for (int q = 0; q < VECTORS; ++q) {  // one mma each, with the loads that go before it
                 fragments[(STEP + 1) & 1].load(read + lane_weights, read + lane_tokens, (STEP + 1) % STEPS, q, VECTORS);
