@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -26,13 +27,19 @@ LISTED_FAILURES = 20
 
 
 def measure(
-    suite: str, out: Path, gpu_name: str = "h200", date: str = "", seed: int = 0, counters: bool = True
+    suite: str,
+    out: Path,
+    gpu_name: str = "h200",
+    date: str = "",
+    seed: int = 0,
+    counters: bool = True,
+    seconds: float = math.inf,
 ) -> Session:
     """Run a session and write its files; rows are written before the counters too, in case those hang."""
     import_cupy()  # before anything is written
     gpu = load_gpu(gpu_name)
     today = date or datetime.date.today().isoformat()
-    session = Session(gpu, gpu_name, suite_cases(suite, gpu), out, today, seed)
+    session = Session(gpu, gpu_name, suite_cases(suite, gpu), out, today, seed, seconds)
     session.verify_and_time()
     _write(session)
     if counters:
@@ -116,11 +123,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--gpu", default="h200", help="the GPU's file in arch_configs/gpus")
     parser.add_argument("--date", default="", help="YYYY-MM-DD, today by default")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no case after so long")
     parser.add_argument("--no-ncu", action="store_true", help="no counters")
     args = parser.parse_args(argv)
     started = time.monotonic()
     try:
-        session = measure(args.suite, args.out, args.gpu, args.date, args.seed, not args.no_ncu)
+        session = measure(args.suite, args.out, args.gpu, args.date, args.seed, not args.no_ncu, args.seconds)
     except (TcsimError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return USER_ERROR

@@ -88,7 +88,8 @@ def root(
 @app.command("list")
 def list_names(
     what: Annotated[
-        str | None, typer.Argument(help="archs, schemes, models, suites, extensions, reports or tiles.")
+        str | None,
+        typer.Argument(help="archs, schemes, models, suites, papers, extensions, reports or tiles."),
     ] = None,
 ) -> None:
     """List what can be named."""

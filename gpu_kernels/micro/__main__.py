@@ -11,8 +11,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gpu_kernels.measuring.device import Device
+from gpu_kernels.micro.benchmark import Feed, Table
 from gpu_kernels.micro.collect import SUFFIX, collect, read_rows, write_rows
 from gpu_kernels.micro.registry import benchmarks, get_benchmark
 from sim.errors import TcsimError
@@ -68,13 +70,18 @@ def _apart(name: str, out: Path) -> bool:
 
 def _summary(name: str, out: Path) -> str:
     """Return what the readings say about the machine: one line per parameter."""
-    from gpu_kernels.micro.benchmark import Table
-
     rows, about = read_rows(out / f"{name}{SUFFIX}")
     lines = [f"{name}: {len(rows)} rows, {about['clock_mhz']} MHz\n"]
     for feed in get_benchmark(name).feeds:
-        lines.append(f"  {feed.path} = {feed.value(Table(rows))}\n")
+        lines.append(f"  {feed.path} = {_value(feed, Table(rows))}\n")
     return "".join(lines)
+
+
+def _value(feed: Feed, table: Table) -> Any:
+    try:
+        return feed.value(table)
+    except TcsimError as error:  # it needs another benchmark's readings too
+        return f"not from these readings alone: {error}"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from sim.isa.program import Program
 if TYPE_CHECKING:
     from gpu_kernels.micro.collect import Runner
 
-Scalar = np.int32 | np.uint32 | np.int64 | np.float32
+Scalar = np.int32 | np.uint32 | np.int64 | np.float32 | np.void
 Parameter = int | float | str
 TARGET = "sm_90a"
 LANES = 32
@@ -68,11 +68,19 @@ class Row:
 
 
 class Table:
-    """Readings by kernel and parameters."""
+    """Readings of a benchmark by kernel and parameters; ``every``: those of all benchmarks."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
+    def __init__(self, rows: Iterable[Row], every: Iterable[Row] = ()) -> None:
         self.rows = tuple(rows)
+        self._every = tuple(every)
         self._by_name = {row.point: row for row in self.rows}
+
+    def of(self, benchmark: str) -> Table:
+        """Return the readings of another benchmark."""
+        found = [row for row in self._every if row.benchmark == benchmark]
+        if not found:
+            raise unknown("benchmark with readings", benchmark, {row.benchmark for row in self._every})
+        return Table(found, self._every)
 
     def value(self, kernel: str, **params: Parameter) -> float:
         """Return one reading."""
@@ -94,6 +102,7 @@ class Feed:
     compute: Callable[[Table], Any]
     whole: bool = False  # the key takes whole numbers only
     digits: int = 3  # significant
+    needs: tuple[str, ...] = ()  # other benchmarks, whose readings it takes too
 
     def value(self, table: Table) -> Any:
         """Return the number, rounded; a curve comes out as it is."""

@@ -22,7 +22,7 @@ from sim.isa.units import Unit
 BARRIER_WARPS = (1, 2, 4, 8, 16)
 TINY_BODIES = (1, 2, 4, 8)
 RING_WORDS = 64
-FENCES = 4  # of a trip
+FENCES, ATOMICS = 4, 4  # of a trip
 UNROLL = 16  # barriers of a trip
 MULTIPLY_CYCLES = 4  # IMAD to a dependent instruction, as the compiler schedules it
 SOURCE = r"""
@@ -182,6 +182,13 @@ def taken_branch_cycles(table: Table) -> float:
     return max(0.0, sum(extra) / len(extra))
 
 
+def atomic_extra(table: Table) -> float:
+    """Return what an atomic's answer takes beyond L2's latency and the chain's own instructions."""
+    near, far, share = (table.of("latency").value(name) for name in ("l2_near", "l2_far", "l2_far_fraction"))
+    own = scheduled_cycles("control", "atomic_chain") / ATOMICS
+    return table.value("atomic_chain") - near * (1 - share) - far * share - own
+
+
 def _own(kernel: str, unit: Unit, count: int, **params: int) -> Callable[[Table], float]:
     """Return an instruction's own time: without what the compiler scheduled around the ``count`` of a trip."""
 
@@ -217,6 +224,7 @@ BENCHMARK = Benchmark(
         Feed("sm.load_store.constant_load_latency_cycles", _at("constant_chain"), whole=True),
         Feed("sm.control.membar_latency_cycles", _own("fence", Unit.MEMBAR, FENCES), whole=True),
         Feed("sm.control.taken_branch_cycles", taken_branch_cycles, whole=True),
+        Feed("sm.load_store.atomic_extra_latency_cycles", atomic_extra, needs=("latency",)),
         Feed("sm.pipes.special.latency_cycles", special_cycles, whole=True),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -130,6 +130,14 @@ def _one(
     ):
         name = f"{kernel} level={level} pace={pace}"
         yield Row(benchmark.name, name, dict(params), value, unit, 0.0, 1)
+
+
+def mean_latency_ns(table: Table) -> Callable[[float], float]:
+    """Return the round trip of a line that misses L2 as a function of DRAM's utilization."""
+    points = curve(table)
+    hit = table.value("latency_ns", level="l2", pace=IDLE)
+    x, y = [each["utilization"] for each in points], [hit + each["latency_ns"] for each in points]
+    return lambda utilization: float(np.interp(utilization, x, y))
 
 
 def curve(table: Table) -> list[dict[str, float]]:

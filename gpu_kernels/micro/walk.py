@@ -8,7 +8,7 @@ read lines which are on their way from DRAM, and how unevenly DRAM serves the SM
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,26 +16,33 @@ import numpy as np
 
 from gpu_kernels.measuring.device import addresses
 from gpu_kernels.measuring.timing import time_calls
-from gpu_kernels.micro.benchmark import Benchmark, Parameter, Point, Row, launch
+from gpu_kernels.micro import bandwidth, copies, loaded
+from gpu_kernels.micro.benchmark import Benchmark, Feed, Parameter, Point, Row, Table, launch, significant
 from gpu_kernels.micro.collect import durations
 from sim.isa.launch import Buffer, KernelLaunch
 
 if TYPE_CHECKING:
     from gpu_kernels.micro.collect import Runner
 
+SMS = 132
 MEGABYTE = 2**20
 DATA_MB = 2048
 NODES = 32  # together more than four times the L2
 ROWS, ROW_BYTES, THREADS = 64, 128, 128
 STAGE_BYTES = ROWS * ROW_BYTES
+WARPS, COPY_BYTES = THREADS // 32, 512  # what a warp copies by an instruction
 SM_SHARED_BYTES = 227 * 1024
 BURNS = (100, 1000, 4000)  # of 32 mma a warp
 STAGES = (2, 3, 4, 6, 8)
-SOURCE = r"""
+LEAST_STEP = 0.01  # between two points of a curve
+COPY = r"""
 #define WAIT(n) asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory")
 #define COMMIT asm volatile("cp.async.commit_group;" ::: "memory")
 #define COPY(to, from) asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory")
-
+"""
+SOURCE = (
+    COPY
+    + r"""
 // Random numbers multiplied on all tensor cores: what makes the clock fall.
 MICRO(burn, u32 seed) {
   u32 a[8][4], b[4][2], x = seed + threadIdx.x;
@@ -81,6 +88,7 @@ MICRO(burn, u32 seed) {
     END(to)                                                                                         \
   }
 """
+)
 
 
 @dataclass(frozen=True)
@@ -167,7 +175,7 @@ def _one(runner: Runner, benchmark: Benchmark, data: Buffer, walk: Walk) -> Iter
         calls = _burning(runner, benchmark, walk.burn, calls)
     times = time_calls(runner.device, calls)
     cycles = durations(arrays["clocks"].get(), walk.ctas)
-    found = {"node_us": times.median_us, "clock_mhz": times.clock_mhz or 0.0}
+    found = {"node_us": times.median_us, "clock_mhz": times.clock_mhz or runner.clock_mhz}
     found |= {f"p{p}_cycles": float(np.percentile(cycles, p)) for p in (2, 50, 98)}
     for kernel, value in found.items():
         label = " ".join([kernel, *(f"{key}={number}" for key, number in walk.params.items())])
@@ -194,9 +202,60 @@ def _burning(
     return [partial(both, call) for call in calls]
 
 
+def stage_excess(table: Table) -> list[dict[str, float]]:
+    """Return what the slowest line of a stage takes beyond the mean line, against DRAM's utilization.
+
+    A walk has ``stages - 1`` stages on their way all the time but while the SM itself is busy with one; what two walks
+    of different length have in common is their fixed cost. In units of the unloaded miss; the mean line's latency is
+    that of ``loaded``.
+    """
+    plain = [
+        walk for walk in WALKS if not walk.burn and not walk.share_log and walk.ctas <= SMS * walk.per_sm
+    ]
+    fixed_us, own_cycles = _fixed_us(table, plain), _own_cycles(table)
+    mean, best = loaded.mean_latency_ns(table.of("loaded")), bandwidth.best_dram(table.of("bandwidth"))
+    unloaded = max(1.0, loaded.curve(table.of("loaded"))[0]["latency_ns"])
+    found = []
+    for walk in plain:
+        streaming_us = table.value("node_us", **walk.params) - fixed_us
+        utilization = walk.nbytes / streaming_us / best * 1e-3
+        own_ns = own_cycles / table.value("clock_mhz", **walk.params) * 1e3
+        latency_ns = (walk.stages - 1) * streaming_us / (walk.row_bytes // ROW_BYTES) * 1e3 - own_ns
+        found.append((round(utilization, 3), significant((latency_ns - mean(utilization)) / unloaded, 3)))
+    return _rising(sorted(found))
+
+
+def _fixed_us(table: Table, walks: list[Walk]) -> float:
+    """Return what a walk's node takes beside its stages: the median over pairs of walks, one twice as long."""
+    longer = [(walk, replace(walk, row_bytes=2 * walk.row_bytes)) for walk in walks]
+    pairs = [(short, long) for short, long in longer if long in walks]
+    times = [[table.value("node_us", **walk.params) for walk in pair] for pair in pairs]
+    return float(np.median([2 * short - long for short, long in times]))
+
+
+def _own_cycles(table: Table) -> float:
+    """Return what an SM takes to issue the copies of a stage and to see them arrive, and for its barrier."""
+    copying, control = table.of("copies"), table.of("control")
+    instructions = STAGE_BYTES // COPY_BYTES
+    barrier = control.value("work_barrier", warps=WARPS) - control.value("work_alone", warps=WARPS)
+    return instructions * copies.issue_cycles(copying) + copies.extra_latency(copying) + barrier
+
+
+def _rising(found: list[tuple[float, float]]) -> list[dict[str, float]]:
+    """Make a curve from 0 to 1 that never falls."""
+    points = [{"utilization": 0.0, "factor": found[0][1]}]
+    for utilization, factor in found:
+        if utilization > points[-1]["utilization"] + LEAST_STEP:
+            points.append({"utilization": utilization, "factor": max(factor, points[-1]["factor"])})
+        else:
+            points[-1]["factor"] = max(factor, points[-1]["factor"])
+    return [*points, {"utilization": 1.0, "factor": points[-1]["factor"]}]
+
+
 BENCHMARK = Benchmark(
     name="walk",
     about="streams in the order of matmul tiles: whole stages awaited, tiles shared between SMs, evenness over SMs",
     source=SOURCE + "".join(f"WALK({stages})\n" for stages in STAGES),
+    feeds=(Feed("dram.stage_excess", stage_excess, needs=("bandwidth", "loaded", "copies", "control")),),
     measure=_measure,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from sim.arch.spec import Dram, GpuSpec, SharedMemory, Sm, TensorCore
@@ -97,16 +97,22 @@ def _caches(gpu: GpuSpec) -> Iterator[Finding]:
 def _dram(dram: Dram) -> Iterator[Finding]:
     path = ("dram", "bandwidth_gb_per_s")
     yield from _at_most(path, dram.bandwidth_gb_per_s, "dram.peak_gb_per_s", dram.peak_gb_per_s)
-    points = dram.loaded_latency
-    curve = ("dram", "loaded_latency")
-    ends = (points[0].utilization, points[-1].utilization)
-    if ends != (0.0, 1.0):
-        yield curve, f"got utilization from {ends[0]:g} to {ends[1]:g}, allowed: from 0 to 1"
-    for low, high in pairwise(points):
-        if high.utilization <= low.utilization:
-            yield curve, f"got utilization {high.utilization:g} after {low.utilization:g}, allowed: rising"
-        if high.latency_ns < low.latency_ns:
-            yield curve, f"got {high.latency_ns:g} ns after {low.latency_ns:g} ns, allowed: not falling"
+    latency = [(point.utilization, point.latency_ns) for point in dram.loaded_latency]
+    yield from _curve(("dram", "loaded_latency"), latency, " ns")
+    excess = [(point.utilization, point.factor) for point in dram.stage_excess]
+    yield from _curve(("dram", "stage_excess"), excess, "")
+
+
+def _curve(path: KeyPath, points: Sequence[tuple[float, float]], unit: str) -> Iterator[Finding]:
+    """Check a curve against utilization: from 0 to 1, never falling."""
+    first, last = points[0][0], points[-1][0]
+    if (first, last) != (0.0, 1.0):
+        yield path, f"got utilization from {first:g} to {last:g}, allowed: from 0 to 1"
+    for (low, before), (high, after) in pairwise(points):
+        if high <= low:
+            yield path, f"got utilization {high:g} after {low:g}, allowed: rising"
+        if after < before:
+            yield path, f"got {after:g}{unit} after {before:g}{unit}, allowed: not falling"
 
 
 def _at_most(path: KeyPath, value: float, limit_name: str, limit: float) -> Iterator[Finding]:

@@ -127,6 +127,7 @@ class LoadStoreUnit(Strict):
         ExtraCycles  # LDGSTS: shared-memory pipe time per wavefront that its data is written in
     )
     copy_extra_latency_cycles: ExtraCycles  # LDGSTS: over a load's, until its data is in shared memory
+    atomic_extra_latency_cycles: ExtraCycles  # ATOMG: of the answer, over a load's
     source_release_cycles: WholeLatency  # until the source registers of a load, store or copy are read
     shuffle_interval_cycles: Interval  # SHFL on the same pipe, per SM
     constant_load_latency_cycles: WholeLatency  # LDC
@@ -155,6 +156,7 @@ class Control(Strict):
     barrier_release_cycles: WholeLatency  # bar.sync: from the last arrival counted to the next issue
     taken_branch_cycles: WholeExtraCycles
     membar_latency_cycles: WholeLatency
+    membar_interval_cycles: ExtraCycles  # between two of one SM: it sends one at a time
     mbarrier_arrival_interval_cycles: ExtraCycles  # of the SM, per arrival
     mbarrier_arrival_latency_cycles: WholeLatency  # from its turn until the phase may be complete
     mbarrier_wait_latency_cycles: WholeLatency  # from a wait whose phase is complete to the next issue
@@ -202,6 +204,13 @@ class LoadedLatency(Strict):
     latency_ns: Nanoseconds
 
 
+class StageExcess(Strict):
+    """One point of the curve of what the slowest line of a stage takes beyond the mean line, against utilization."""
+
+    utilization: Fraction
+    factor: Annotated[float, Field(ge=0, le=1000)]  # of the unloaded miss
+
+
 class Dram(Strict):
     """Device memory: what it reaches, and how its latency grows with load."""
 
@@ -212,8 +221,8 @@ class Dram(Strict):
     loaded_latency: tuple[LoadedLatency, ...] = Field(min_length=2, max_length=64)
     # Of the time that a byte takes, what one takes beside it that is found in L2: read again, or never evicted.
     hit_cost: Fraction
-    # The slowest line of a stage over the mean line, at equal load: a CTA waits for whole stages.
-    stage_latency_factor: Annotated[float, Field(ge=1, le=16)]
+    # A CTA waits for the slowest line of a stage of 64; from utilization 0 to 1, rising.
+    stage_excess: tuple[StageExcess, ...] = Field(min_length=2, max_length=64)
 
 
 class Launch(Strict):
@@ -221,6 +230,9 @@ class Launch(Strict):
 
     graph_node_us: Microseconds  # an empty node
     ramp_us: Microseconds  # parameters, first instruction fetch, until the first CTAs run
+    argument_line_cycles: (
+        WholeLatency  # for every 64 bytes of arguments beyond the first: read for the first time
+    )
 
 
 class Energy(Strict):

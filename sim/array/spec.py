@@ -32,6 +32,13 @@ class Array(Strict):
     pe_bits: Bits  # of the operands of one PE; wider ones take the PEs of a square together
     rescale_cycles: Cycles  # a bubble of the whole stream at a group's border
     pe_area_um2: Annotated[float, Field(gt=0, le=1e6)]  # of one PE, without buffers
+    lanes: Size = 1  # elements of the reduction that a PE takes in a cycle
+    serial_bits: Bits | None = None  # of a weight in a cycle, where the PEs are bit-serial
+
+    @property
+    def area_mm2(self) -> float:
+        """Return the area of all PEs."""
+        return self.rows * self.columns * self.pe_area_um2 / 1e6
 
 
 class Buffers(Strict):
@@ -45,14 +52,16 @@ class Buffers(Strict):
 class Precision(Strict):
     """What the scheme needs to keep its accuracy: operand bits, and the share of layers in twice as many."""
 
-    operand_bits: Bits
+    operand_bits: Annotated[float, Field(ge=1, le=64)]  # of a weight, with its share of the scales
     wide_share: Share  # of multiplications, in operands of twice the bits
+    activation_bits: Bits | None = None  # where they are not the weights'
 
 
 class Action(Strict):
     """Energy per action."""
 
-    mac_pj: Energy  # one multiplication of pe_bits operands with its addition
+    multiply_pj: Energy  # one multiplication of pe_bits operands; PEs that work as one do all of theirs
+    accumulate_pj: Energy  # adding one product, however wide its operands, to its sum
     sram_pj_per_byte: Energy
     dram_pj_per_byte: Energy
 
@@ -63,7 +72,8 @@ class Accelerator(Strict):
     name: Text
     title: Text
     status: Text
-    dataflow: Literal["output_stationary", "weight_stationary"]
+    # broadcast: PEs keep their outputs, and a row or column of them gets an operand at once, so that nothing is skewed
+    dataflow: Literal["output_stationary", "weight_stationary", "broadcast"]
     clock_mhz: Rate
     array: Array
     buffers: Buffers

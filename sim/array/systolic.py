@@ -1,4 +1,4 @@
-"""An output-stationary systolic array, cycle by cycle and bit by bit: the oracle of ``sim.array.timing``.
+"""Systolic arrays, cycle by cycle and bit by bit: the oracle of ``sim.array.timing``. Output-stationary first.
 
 Operands enter at the left and top edges, each row and column one cycle after its neighbour (skew), and move one PE a
 cycle. At a group's border a bubble enters with the stream: PEs that it reaches multiply nothing and shift their sum.
@@ -59,6 +59,42 @@ def run_tile(
     sums = np.zeros((inputs.shape[0], weights.shape[1]), np.int64)
     cycles = _run(inputs.astype(np.int64), weights.astype(np.int64), steps, shifts, sums)
     return TileRun(sums, int(cycles))
+
+
+def run_weight_stationary(inputs: I64, weights: I64) -> TileRun:
+    """Multiply inputs [m, rows] by weights [rows, columns], which stay in the PEs of an array of exactly that size.
+
+    The weights are pushed in from the top, a row a cycle. Then inputs enter at the left, each row of PEs one cycle
+    after the one above it, and sums move down a PE a cycle, gathering a product in each.
+    """
+    if inputs.shape[1] != weights.shape[0]:
+        raise ValueError(f"{inputs.shape[1]} inputs for {weights.shape[0]} rows of weights")
+    rows, columns = weights.shape
+    moving = np.zeros(
+        (rows + 1, columns), np.int64
+    )  # sums between the rows of PEs; the last have left the array
+    sums = np.zeros((len(inputs), columns), np.int64)
+    cycles = _run_down(inputs.astype(np.int64), weights.astype(np.int64), moving, sums)
+    return TileRun(sums, rows + int(cycles))
+
+
+@jit.entry
+def _run_down(inputs, weights, moving, sums):  # type: ignore[no-untyped-def]
+    """Advance the array until the last sum has left it; return the cycles."""
+    rows, columns = weights.shape
+    cycle = 0
+    left = len(inputs) * columns
+    while left > 0:
+        for row in range(rows - 1, -1, -1):  # from below, so that a sum moves one PE
+            for column in range(columns):
+                at = cycle - row - column  # the input that has reached this PE
+                if 0 <= at < len(inputs):
+                    moving[row + 1, column] = moving[row, column] + inputs[at, row] * weights[row, column]
+                    if row == rows - 1:
+                        sums[at, column] = moving[rows, column]
+                        left -= 1
+        cycle += 1
+    return cycle
 
 
 @jit.entry

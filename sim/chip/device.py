@@ -70,28 +70,82 @@ class DeviceRun:
     waves: int
 
 
-PHASES, STREAMING = 4, 1
+PHASES, STREAMING, COMPUTING, FINISHING = 4, 1, 2, 3
+UNLOADED_NS = 0.0  # less than any latency: what does not stream finds its data in L2
 
 
 class _Cohort:
-    """SMs in equal state: ``left`` is what remains of the current phase, 1 to 0."""
+    """SMs in equal state: ``left`` is what remains of the current phase, 1 to 0.
 
-    def __init__(self, work: CtaWork, sms: float, resident: int, generations: int) -> None:
+    SMs begin their first CTAs together, phase by phase. They end them one after the other, and from then on they are in
+    all phases at the same time: ``apart``, one phase in which each SM asks what it asks on average.
+    """
+
+    def __init__(self, work: CtaWork, sms: float, resident: int, generations: int, apart: bool) -> None:
         self.work, self.sms, self.resident, self.generations = work, sms, resident, generations
-        self.phase, self.left = 0, 1.0
+        self.apart = apart
+        self.phase, self.left = STREAMING if apart else 0, 1.0
+        self._streamed_ns = self._latency_time = 0.0  # how long it streamed, and latency over that time
+
+    def move(self, elapsed_ns: float, duration_ns: float, latency_ns: float) -> None:
+        """Go on in the current phase, which would take ``duration_ns`` in all."""
+        self.left -= elapsed_ns / duration_ns
+        self.note(elapsed_ns, latency_ns)
+
+    def note(self, elapsed_ns: float, latency_ns: float) -> None:
+        """Remember the latency that the stream sees: the later its data come, the less is left to compute then."""
+        if self.phase == STREAMING:
+            self._streamed_ns += elapsed_ns
+            self._latency_time += elapsed_ns * latency_ns
+
+    def advance(self) -> bool:
+        """Go on to the next phase; return whether the last CTAs have ended."""
+        self.left = 1.0
+        if not self.apart and self.phase + 1 < PHASES:
+            self.phase += 1
+            return False
+        self.generations -= 1
+        self.apart, self.phase = True, STREAMING
+        self._streamed_ns = self._latency_time = 0.0
+        return self.generations == 0
 
     def demand(self) -> Demand:
         """Return what the cohort asks while it works through its current phase."""
+        return self._average() if self.apart else self._of_phase()
+
+    def _average(self) -> Demand:
+        work, ctas = self.work, self.sms * self.resident
+
+        def duration_ns(latency_ns: float) -> float:
+            until_results = work.phases_ns(self.resident, latency_ns)[:FINISHING]
+            return sum(until_results) + work.phases_ns(self.resident, UNLOADED_NS)[FINISHING]
+
+        return Demand(
+            duration_ns,
+            ctas * (work.dram_reads + work.dram_writes),
+            ctas * (work.l2_bulk + work.l2_rest),
+            work.dram_share,
+            self.sms,
+            True,
+            False,
+            work.awaited,
+            ctas * work.l2_merged,
+            ctas * work.rereads,
+        )
+
+    def _of_phase(self) -> Demand:
         phase, work = self.phase, self.work
         ctas = self.sms * self.resident
+        seen = self._latency_time / self._streamed_ns if self._streamed_ns else UNLOADED_NS
         return Demand(
-            lambda latency: work.phases_ns(self.resident, latency)[phase],
+            lambda latency: work.phases_ns(self.resident, seen if phase == COMPUTING else latency)[phase],
             ctas * (0.0, work.dram_reads, 0.0, work.dram_writes)[phase],
             ctas * (0.0, work.l2_bulk, 0.0, work.l2_rest)[phase],
             work.dram_share if phase == STREAMING else 0.0,
             self.sms,
             phase == STREAMING,
-            self.work.awaited,
+            phase == STREAMING,
+            work.awaited,
             ctas * (work.l2_merged if phase == STREAMING else 0.0),
             ctas * (work.rereads if phase == STREAMING else 0.0),
         )
@@ -139,12 +193,12 @@ class Device:
         fuller = (dealt - (most - 1) * free) * most  # CTAs on SMs that hold `most`
         for resident, seats in ((most, fuller), (most - 1, dealt - fuller)):
             for work, count in self._queue if resident and seats > ALMOST_NOTHING else ():
-                self._begin(work, seats * count / waiting / resident, resident, 1)
+                self._begin(work, seats * count / waiting / resident, resident, 1, self._now_ns > 0)
         left = 1.0 - dealt / waiting
         self._queue = [(work, count * left) for work, count in self._queue if left > ALMOST_NOTHING]
 
-    def _begin(self, work: CtaWork, sms: float, resident: int, generations: int) -> None:
-        self._cohorts.append(_Cohort(work, sms, resident, generations))
+    def _begin(self, work: CtaWork, sms: float, resident: int, generations: int, apart: bool = False) -> None:
+        self._cohorts.append(_Cohort(work, sms, resident, generations, apart))
 
     @property
     def _now_ns(self) -> float:
@@ -174,16 +228,15 @@ class Device:
     def _move(self, balance: Balance, elapsed_ns: float, shortest_ns: float) -> float:
         """Move every cohort on; return the SMs of those that have ended."""
         free = 0.0
-        for cohort, duration in zip(tuple(self._cohorts), balance.durations_ns, strict=True):
+        states = zip(tuple(self._cohorts), balance.durations_ns, balance.latencies_ns, strict=True)
+        for cohort, duration, latency in states:
             if cohort.left * duration > shortest_ns * (1 + 1e-9) + 1e-6:
-                cohort.left -= elapsed_ns / duration
+                cohort.move(elapsed_ns, duration, latency)
                 continue
-            cohort.phase, cohort.left = (cohort.phase + 1) % PHASES, 1.0
-            if cohort.phase == 0:
-                cohort.generations -= 1
-                if cohort.generations == 0:
-                    self._cohorts.remove(cohort)
-                    free += cohort.sms
+            cohort.note(elapsed_ns, latency)
+            if cohort.advance():
+                self._cohorts.remove(cohort)
+                free += cohort.sms
         return free
 
 

@@ -7,14 +7,15 @@ falls, the latency grows until the level's bandwidth is met: bandwidth needs no 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from sim.arch.spec import GpuSpec
 
 LIMIT_NS = 1e9  # a latency no cohort can want
+OVERLOAD = 1e3  # unloaded misses that are added while DRAM's whole rate is asked for once more
+LIMIT_PRESSURE = 1e6
 ROUNDING = 1 + 1e-9  # asking for exactly a level's rate is not asking for more
 SHORTEST_NS = 1e-3  # of a phase: the chip's clock ticks in picoseconds
 
@@ -31,7 +32,8 @@ class Demand:
     l2_bytes: float
     dram_share: float  # of its distinct data that comes from DRAM: how much of DRAM's latency it sees
     sms: float
-    streams: bool = False  # waits for whole stages, begun with none on their way
+    streams: bool = False  # waits for whole stages
+    begins: bool = False  # with none on their way
     awaited: float = 1.0  # of a stage's extra latency, what its waits see: less where they cover few lines
     merged_bytes: float = 0.0  # of l2_bytes: what L2 sends along with another SM's
     reread_bytes: float = 0.0  # of l2_bytes: what came from DRAM for an earlier reader
@@ -70,21 +72,22 @@ class MemorySystem:
         self.l2_bytes_per_ns = l2.bandwidth_bytes_per_cycle / l2_cycle_ns
         self.port_bytes_per_ns = l2.sm_port_bytes_per_cycle / self.ns_per_cycle
         self.dram_bytes_per_ns = dram.bandwidth_gb_per_s / slower
-        self.stage_latency_factor = dram.stage_latency_factor
         self._hit_cost = dram.hit_cost
-        self._utilization = np.array([point.utilization for point in dram.loaded_latency])
-        self._latency_ns = np.array([point.latency_ns * slower for point in dram.loaded_latency])
-
-    @property
-    def unloaded_dram_ns(self) -> float:
-        """What an L2 miss adds to the latency of an idle GPU."""
-        return float(self._latency_ns[0])
+        self.unloaded_dram_ns = dram.loaded_latency[0].latency_ns * slower
+        self._miss_ns = _Curve(
+            [(point.utilization, point.latency_ns * slower) for point in dram.loaded_latency],
+            self.unloaded_dram_ns,
+        )
+        self._excess_ns = _Curve(
+            [(point.utilization, point.factor * self.unloaded_dram_ns) for point in dram.stage_excess],
+            self.unloaded_dram_ns,
+        )
 
     def balance(self, demands: Sequence[Demand]) -> Balance:
         """Solve rates against latencies: L2 queueing inside, DRAM outside."""
-        dram_ns = self._solve(lambda extra: self._dram_excess(demands, extra), self.unloaded_dram_ns)
-        queue_ns = self._queue(demands, dram_ns)
-        latencies = tuple(self._latency(demand, dram_ns, queue_ns) for demand in demands)
+        pressure = _least(lambda trial: self._dram_excess(demands, trial), 0.0, 0.5, LIMIT_PRESSURE, 1e-6)
+        queue_ns = self._queue(demands, pressure)
+        latencies = tuple(self._latency(demand, pressure, queue_ns) for demand in demands)
         durations = tuple(
             self._duration(demand, latency) for demand, latency in zip(demands, latencies, strict=True)
         )
@@ -96,15 +99,15 @@ class MemorySystem:
             sum(d.sent_bytes / t for d, t in zip(demands, durations, strict=True)) / self.l2_bytes_per_ns,
         )
 
-    def _latency(self, demand: Demand, dram_ns: float, queue_ns: float) -> float:
+    def _latency(self, demand: Demand, pressure: float, queue_ns: float) -> float:
         """Return the latency a cohort sees: of a stage, that of its slowest line."""
-        slowest = 1.0 + (self.stage_latency_factor - 1.0) * demand.awaited if demand.streams else 1.0
-        return self.l2_latency_ns + queue_ns + demand.dram_share * slowest * dram_ns
+        slower = demand.awaited * self._excess_ns(pressure) if demand.streams and demand.awaited else 0.0
+        return self.l2_latency_ns + queue_ns + demand.dram_share * (self._miss_ns(pressure) + slower)
 
     def _fill(self, demand: Demand) -> float:
         """Return how long a cohort that begins to stream gets nothing: until its first bytes arrive."""
         first = self.l2_latency_ns + demand.dram_share * self.unloaded_dram_ns
-        return first if demand.streams and demand.l2_bytes else 0.0
+        return first if demand.begins and demand.l2_bytes else 0.0
 
     def _duration(self, demand: Demand, latency_ns: float) -> float:
         """Return how long a cohort takes; work that does not wait for memory is still held to each level's rate."""
@@ -124,43 +127,55 @@ class MemorySystem:
         return demand.dram_bytes + self._hit_cost * demand.reread_bytes
 
     def _asked(
-        self, demands: Sequence[Demand], dram_ns: float, queue_ns: float, load: Callable[[Demand], float]
+        self, demands: Sequence[Demand], pressure: float, queue_ns: float, load: Callable[[Demand], float]
     ) -> float:
         """Return the bytes per ns asked of a level at these delays."""
         return sum(
-            load(d) / (self._duration(d, self._latency(d, dram_ns, queue_ns)) - self._fill(d))
+            load(d) / (self._duration(d, self._latency(d, pressure, queue_ns)) - self._fill(d))
             for d in demands
         )
 
-    def _queue(self, demands: Sequence[Demand], dram_ns: float) -> float:
+    def _queue(self, demands: Sequence[Demand], pressure: float) -> float:
         """Return the L2 queueing delay at which its bandwidth is met; zero while it is not asked for."""
         limit = self.l2_bytes_per_ns * ROUNDING
-        return self._solve(lambda queue: self._asked(demands, dram_ns, queue, _l2_load) - limit, 0.0)
+        return _least(
+            lambda queue: self._asked(demands, pressure, queue, _l2_load) - limit, 0.0, 64.0, LIMIT_NS, 1e-3
+        )
 
-    def _dram_excess(self, demands: Sequence[Demand], dram_ns: float) -> float:
-        """Return bytes per ns asked beyond what DRAM gives at the load that has this latency."""
-        asked = self._asked(demands, dram_ns, self._queue(demands, dram_ns), self._dram_load)
-        return asked - self._load_at(dram_ns) * self.dram_bytes_per_ns * ROUNDING
+    def _dram_excess(self, demands: Sequence[Demand], pressure: float) -> float:
+        """Return bytes per ns asked beyond what DRAM gives under this pressure."""
+        asked = self._asked(demands, pressure, self._queue(demands, pressure), self._dram_load)
+        return asked - min(1.0, pressure) * self.dram_bytes_per_ns * ROUNDING
 
-    def _load_at(self, latency_ns: float) -> float:
-        """Invert the curve of loaded latency: full load from its last point on."""
-        return float(np.interp(latency_ns, self._latency_ns, self._utilization))
 
-    @staticmethod
-    def _solve(excess: Callable[[float], float], low: float) -> float:
-        """Return the least latency from ``low`` on at which nothing is asked in excess (bisection)."""
-        if excess(low) <= 0.0:
-            return low
-        step = 64.0
-        high = low + step
-        while excess(high) > 0.0:
-            if high > LIMIT_NS:
-                return high
-            step *= 2.0
-            low, high = high, high + step
-        for _ in range(60):
-            middle = 0.5 * (low + high)
-            if high - low < 1e-3:
-                break
-            low, high = (middle, high) if excess(middle) > 0.0 else (low, middle)
-        return high
+class _Curve:
+    """A latency against pressure on DRAM: up to 1 its utilization; beyond, what is asked in vain makes it longer."""
+
+    def __init__(self, points: Sequence[tuple[float, float]], unit: float) -> None:
+        self._x = [x for x, _ in points]
+        self._y = [y for _, y in points]
+        self._beyond = OVERLOAD * unit
+
+    def __call__(self, pressure: float) -> float:
+        if pressure >= 1.0:
+            return self._y[-1] + (pressure - 1.0) * self._beyond
+        right = bisect_right(self._x, pressure)
+        low, high = self._x[right - 1], self._x[right]
+        weight = (pressure - low) / (high - low)
+        return self._y[right - 1] + weight * (self._y[right] - self._y[right - 1])
+
+
+def _least(excess: Callable[[float], float], low: float, step: float, limit: float, close: float) -> float:
+    """Return the least value from ``low`` on at which nothing is asked in excess, to ``close`` (bisection)."""
+    if excess(low) <= 0.0:
+        return low
+    high = low + step
+    while excess(high) > 0.0:
+        if high > limit:
+            return high
+        step *= 2.0
+        low, high = high, high + step
+    while high - low > close:
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if excess(middle) > 0.0 else (low, middle)
+    return high

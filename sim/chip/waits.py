@@ -9,12 +9,12 @@ import numpy as np
 from sim.isa.trace import WarpTrace
 from sim.isa.units import COUNTERS, NO_COUNTER, Unit
 
-STAGE_LINES = 64  # of the stages that ``dram.stage_latency_factor`` was measured with
+STAGE_LINES = 64  # of the stages that ``dram.stage_excess`` was measured with
 BARRIER_ROWS = 32  # a barrier so soon after a wait: all warps wait for what any of them copied
 
 
 def awaited_share(trace: WarpTrace) -> float:
-    """Return how much of a stage's extra latency the waits of a CTA see: ln(lines) / ln(STAGE_LINES), 1 at most.
+    """Return how much of a stage's extra latency the waits of a CTA see: ln(lines) / ln(STAGE_LINES).
 
     Of independent latencies with an exponential tail the largest of n exceeds the mean by a multiple of ln(n): 0 for
     the single line of a pointer chase, 1 for the stages of the measurement. The mean over the lines of the warp that
@@ -26,7 +26,7 @@ def awaited_share(trace: WarpTrace) -> float:
     total = sum(lines * times for lines, times in waits)
     if not total:
         return 1.0
-    share = sum(lines * times * min(1.0, math.log(lines) / math.log(STAGE_LINES)) for lines, times in waits)
+    share = sum(lines * times * math.log(lines) / math.log(STAGE_LINES) for lines, times in waits)
     return share / total
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from sim.array.spec import Accelerator, available, load_accelerator
 from sim.array.timing import Matmul, run_matmul, run_mixed
@@ -20,7 +20,7 @@ class Total:
     """All matmuls on one accelerator."""
 
     accelerator: str
-    operand_bits: int
+    operand_bits: float
     wide_share: float
     cycles: float
     time_us: float
@@ -46,7 +46,7 @@ def run(
     elif n is None or k is None:
         raise ConfigError("--n, --k", "missing; or give --model")
     else:
-        works = [(1, Matmul(m, n, k, 1, groups))]
+        works = [Work(1, Matmul(m, n, k, 1, groups))]
     totals = [total(machine, works, bits) for machine in machines]
     if as_json:
         say(json.dumps([asdict(each) for each in totals], allow_nan=False))
@@ -54,32 +54,41 @@ def run(
         show(table(totals))
 
 
-def prefill(model: Model, tokens: int, groups: int) -> list[tuple[int, Matmul]]:
-    """Return the matmuls of ``tokens`` tokens with how often each stands; operand bits are the accelerator's.
+@dataclass(frozen=True)
+class Work:
+    """One kind of matmul of a model; operand bits are the accelerator's."""
+
+    count: int
+    matmul: Matmul
+    stored: bool = True  # W is a stored weight, not made of activations
+
+
+def prefill(model: Model, tokens: int, groups: int, attention: bool = True) -> list[Work]:
+    """Return the matmuls of ``tokens`` tokens.
 
     The reduction of Q·K^T is the head's, that of P·V the tokens; both are grouped as well.
     """
     found = [
-        (layer.count_per_model, Matmul(tokens, layer.n, layer.k, 1, groups))
+        Work(layer.count_per_model, Matmul(tokens, layer.n, layer.k, 1, groups))
         for layer in model.linear_layers()
     ]
-    heads = model.num_layers
     scores = Matmul(tokens, tokens, model.head_dim, 1, min(groups, model.head_dim), batch=model.num_heads)
     values = Matmul(tokens, model.head_dim, tokens, 1, min(groups, tokens), batch=model.num_heads)
-    return [*found, (heads, scores), (heads, values)]
+    others = [Work(model.num_layers, each, stored=False) for each in (scores, values)]
+    return [*found, *others] if attention else found
 
 
-def total(machine: Accelerator, works: Sequence[tuple[int, Matmul]], bits: int | None) -> Total:
+def total(machine: Accelerator, works: Sequence[Work], bits: int | None = None) -> Total:
     """Sum the matmuls; ``bits`` replaces the accelerator's own precision."""
     cycles = energy = 0.0
-    for count, work in works:
-        shaped = work if machine.array.rescale_cycles else _ungrouped(work)
+    for work in works:
+        shaped = work.matmul if machine.array.rescale_cycles else replace(work.matmul, groups=1)
         if bits is None:
-            own_cycles, own_energy = run_mixed(machine, shaped)
+            own_cycles, own_energy = run_mixed(machine, shaped, work.stored)
         else:
-            done = run_matmul(machine, Matmul(**{**vars(shaped), "bits": bits}))
+            done = run_matmul(machine, replace(shaped, bits=bits))
             own_cycles, own_energy = done.cycles, done.energy_uj
-        cycles, energy = cycles + count * own_cycles, energy + count * own_energy
+        cycles, energy = cycles + work.count * own_cycles, energy + work.count * own_energy
     precision = machine.precision
     return Total(
         machine.name,
@@ -91,18 +100,13 @@ def total(machine: Accelerator, works: Sequence[tuple[int, Matmul]], bits: int |
     )
 
 
-def _ungrouped(work: Matmul) -> Matmul:
-    """Return the matmul for an array that knows no groups."""
-    return Matmul(**{**vars(work), "groups": 1})
-
-
 def table(totals: Sequence[Total]) -> Table:
     """Return one row per accelerator, with the speed beside ANT's where it is among them."""
     base = next((each for each in totals if each.accelerator == BASELINE), None)
     rows = tuple(
         (
             each.accelerator,
-            str(each.operand_bits),
+            f"{each.operand_bits:g}",
             f"{each.wide_share:.0%}",
             f"{each.cycles:.4g}",
             f"{each.time_us:.4g}",

@@ -69,7 +69,7 @@ def values(rows: Sequence[Row], about: Mapping[str, Any]) -> tuple[list[Value], 
         own = [row for row in rows if row.benchmark == name]
         if own:
             source = f"measured: gpu_kernels/micro/{name}, {about['gpu']}, {about['date']}"
-            for path, value in _fed(benchmark, own):
+            for path, value in _fed(benchmark, Table(own, rows)):
                 if value is None:
                     missing.append(path)
                 else:
@@ -77,8 +77,7 @@ def values(rows: Sequence[Row], about: Mapping[str, Any]) -> tuple[list[Value], 
     return found, missing
 
 
-def _fed(benchmark: Benchmark, rows: Sequence[Row]) -> Iterator[tuple[str, Any]]:
-    table = Table(rows)
+def _fed(benchmark: Benchmark, table: Table) -> Iterator[tuple[str, Any]]:
     for feed in benchmark.feeds:
         try:
             yield feed.path, feed.value(table)

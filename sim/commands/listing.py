@@ -67,6 +67,15 @@ def _suites() -> Rows:
     return tuple((name, describe_suite(name)) for name in available_suites())
 
 
+def _papers() -> Rows:
+    from workloads.papers import available_papers, load_paper
+
+    papers = ((name, load_paper(name)) for name in available_papers())
+    return tuple(
+        (name, f"{paper.title}: {paper.reference}", str(len(paper.claims))) for name, paper in papers
+    )
+
+
 def _extensions() -> Rows:
     from sim.commands.selection import describe_extension
     from sim.extensions import available_extensions
@@ -104,6 +113,7 @@ KINDS: dict[str, tuple[tuple[str, ...], Callable[[], Rows]]] = {
     "schemes": (("scheme", "what it is", "options"), _schemes),
     "models": (("model", "layers, N×K"), _models),
     "suites": (("suite", "what it is"), _suites),
+    "papers": (("paper", "what it is", "claims"), _papers),
     "extensions": (("extension", "what it is"), _extensions),
     "reports": (("report", "what it shows"), _reports),
     "tiles": (("tile", "scheme"), _tiles),

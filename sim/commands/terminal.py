@@ -72,10 +72,12 @@ def _show_plain(table: Table) -> None:
 
 
 @contextmanager
-def progress_shown() -> Iterator[Progress]:
+def progress_shown(
+    unit: str = "points", doing: str = "simulating", first_use: str = FIRST_USE
+) -> Iterator[Progress]:
     """Show a sweep's progress and the time left: a bar on a terminal, now and then a line when piped."""
     if not sys.stdout.isatty():
-        yield _PlainProgress()
+        yield _PlainProgress(unit, first_use)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
@@ -85,17 +87,17 @@ def progress_shown() -> Iterator[Progress]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("points"),
+        TextColumn(unit),
         *left,
     )
     with RichProgress(*columns) as bar:
-        task = bar.add_task(FIRST_USE, total=None)
+        task = bar.add_task(first_use, total=None)
         calls = count()
 
         def update(done: int, total: int, failed: int) -> None:
-            description = f"simulating ({failed} failed)" if failed else "simulating"
+            description = f"{doing} ({failed} failed)" if failed else doing
             first = next(calls) == 0 and done < total
-            bar.update(task, completed=done, total=total, description=FIRST_USE if first else description)
+            bar.update(task, completed=done, total=total, description=first_use if first else description)
 
         yield update
 
@@ -103,7 +105,8 @@ def progress_shown() -> Iterator[Progress]:
 class _PlainProgress:
     """Lines such as ``12/288 points, 40 s left``, at most one every few seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "points", first_use: str = FIRST_USE) -> None:
+        self._unit, self._first_use = unit, first_use
         self._last = time.monotonic()
         self._stored = -1  # points that were there at the start
         self._begun: tuple[float, int] | None = None  # when the first new point came: compiling is no measure
@@ -118,10 +121,10 @@ class _PlainProgress:
         if not first and done < total and now - self._last < PLAIN_EVERY_S:
             return
         if first and done == total:
-            say(f"{total} points, all in the store")
+            say(f"{total} {self._unit}, all in the store")
             return
         self._last = now
-        notes = [f"{done}/{total} points", *([FIRST_USE] if first else [])]
+        notes = [f"{done}/{total} {self._unit}", *([self._first_use] if first else [])]
         notes += [f"{failed} failed"] if failed else []
         notes += self._left(done, total, now)
         say(", ".join(notes))

@@ -22,6 +22,9 @@ def fragments(step: Step, index: int, count: int, dtype: type) -> list[Array]:
 @meaning(Op.HMMA, Op.IMMA)
 def multiply_matrices(step: Step) -> None:
     """D = A B + C as PTX lays out mma.sync: quadrants of A in (row block, column block) order, B by column blocks."""
+    if Op(step.operation) == Op.HMMA and step.modified(o.LOOKUP_BITS_MASK):
+        look_up(step)
+        return
     steps = 1 + (step.modifiers >> 1 & 1)
     integers = Op(step.operation) == Op.IMMA
     kind = np.uint8 if integers else np.float16
@@ -36,6 +39,30 @@ def multiply_matrices(step: Step) -> None:
     for inner in range(a.shape[1]):
         c = c + a[:, inner : inner + 1] * b[inner]
     _write_accumulator(step, c, accumulate_half)
+
+
+def look_up(step: Step) -> None:
+    """D = table[codes in A] * scale in B, laid out as the A operand of m16n8k16; the table lies along C's lanes."""
+    at = (step.modifiers & o.LOOKUP_STEP_MASK) >> o.LOOKUP_STEP_SHIFT
+    bits = (step.modifiers & o.LOOKUP_BITS_MASK) >> o.LOOKUP_BITS_SHIFT
+    packed = [step.warp.register(step.slots[1].value + part) for part in range(4)]
+    table = np.ascontiguousarray(step.warp.register(step.slots[3].value)).view(np.float16)
+    scales = step.warp.register(step.slots[2].value + at // 2)
+    scales = np.ascontiguousarray(scales).view(np.float16).reshape(LANES, 2)
+    for pair in range(4):
+        codes = np.stack([_codes(packed, at, pair, bits, which) for which in range(2)], axis=1)
+        exact = table[codes].astype(np.float64) * scales[:, pair % 2, None].astype(np.float64)
+        step.write_register(Kind.REG, step.slots[0].value + pair, pack(step, exact))
+
+
+def _codes(packed: list[Array], step: int, pair: int, bits: int, which: int) -> Array:
+    """Return the first or second code of a pair per lane, from FLUTE's packing (workloads/schemes/flute.py)."""
+    if bits == 4:
+        return packed[step] >> np.uint32(8 * pair + 4 * which) & np.uint32(15)
+    low = packed[step // 2] >> np.uint32(8 * pair + 4 * (step % 2) + 2 * which) & np.uint32(3)
+    if bits == 2:
+        return low
+    return low | (packed[2] >> np.uint32(8 * pair + 2 * step + which) & np.uint32(1)) << np.uint32(2)
 
 
 @meaning(Op.IMMA_SPARSE)

@@ -182,6 +182,44 @@ def imma(slots, regs, regs_i, a, b, acc, modifiers):
     store_accumulator(slots[0, 1], regs_i, acc)
 
 
+# Of an HMMA that extension lut_unit has changed: A holds a lane's codes of 16 rows x 64 columns as FLUTE packs them, B
+# the scales of rows g and g + 8 for the first and the last 32 columns, the first register of C the table.
+
+
+@compiled
+def pair_of_codes(regs, base, lane, step, pair, bits):
+    """Return two codes of a k16 step, the second in the upper half-word."""
+    if bits == 4:
+        codes = regs[base + step, lane] >> np.uint32(8 * pair)
+        return (codes & np.uint32(15)) | (codes << np.uint32(12) & np.uint32(15 << 16))
+    low = regs[base + (step >> 1), lane] >> np.uint32(8 * pair + 4 * (step & 1))
+    codes = (low & np.uint32(3)) | (low << np.uint32(14) & np.uint32(3 << 16))
+    if bits == 3:
+        top = regs[base + 2, lane] >> np.uint32(8 * pair + 2 * step)
+        codes |= (top << np.uint32(2) & np.uint32(4)) | (top << np.uint32(17) & np.uint32(4 << 16))
+    return codes
+
+
+@compiled
+def look_up(slots, regs, out, step, bits):
+    """Write the A operand of a k16 step, table[code] * scale rounded to half, to four registers. Scratch is uint32."""
+    base, scales, table = slots[1, 1], slots[2, 1] + (step >> 1), slots[3, 1]
+    for lane in range(32):
+        for pair in range(4):
+            codes = pair_of_codes(regs, base, lane, step, pair, bits)
+            scale = half_to_float(regs[scales, lane] >> np.uint32(16 * (pair & 1)) & np.uint32(0xFFFF))
+            word = np.uint32(0)
+            for half in range(2):
+                code = codes >> np.uint32(16 * half) & np.uint32(15)
+                entry = regs[table, code >> np.uint32(1)] >> np.uint32(16 * (code & np.uint32(1)))
+                value = np.float64(half_to_float(entry & np.uint32(0xFFFF))) * np.float64(scale)
+                word |= to_half(value) << np.uint32(16 * half)
+            out[32 * pair + lane] = word
+    for pair in range(4):
+        for lane in range(32):
+            regs[slots[0, 1] + pair, lane] = out[32 * pair + lane]
+
+
 @compiled
 def scaled_mma(slots, regs, regs_f, a, b, acc, modifiers):
     """Run a block-scaled mma; its definition is in ``sim.extensions.block_scaled_mma``. ``acc`` is FP32.

@@ -26,7 +26,7 @@ import numpy as np
 
 from sim.arch.spec import GpuSpec, TensorOp
 from sim.errors import ConfigError
-from sim.extensions._interface import Extension, Quantity, marks_of
+from sim.extensions._interface import MarkedExtension, Quantity, marks_of
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
 from sim.isa.program import Program
@@ -43,7 +43,7 @@ SUM_GATES, GATE_UM2 = 210, 0.14  # see "area"
 
 
 @dataclass(frozen=True)
-class BlockScaledMma(Extension):
+class BlockScaledMma(MarkedExtension):
     """Such an mma has ``interval_ratio`` of the integer mma's interval and takes ``latency_cycles`` more."""
 
     name = "block_scaled_mma"
@@ -121,7 +121,7 @@ class BlockScaledMma(Extension):
         )
         return replace(found, stall=np.where(mine, np.minimum(found.stall, DENSE_STALL), found.stall))
 
-    def modifiers(self, program: Program, pc: int) -> int:
+    def modifiers(self, program: Program, pc: int, immediate: int) -> int:
         """Return the modifiers that say what the sparse form encodes."""
         if SPARSE not in program.mma_names[program.mma[pc]]:
             place = f"{program.name}+{16 * pc:#06x}"

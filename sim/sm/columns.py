@@ -82,12 +82,14 @@ def machine_numbers(gpu: GpuSpec) -> y.Machine:
         line_ticks=ticks(unit.global_line_cycles),
         port_sector_ticks=ticks(gpu.sm.l1.sector_bytes / gpu.l2.sm_port_bytes_per_cycle),
         store_extra_cycles=round(unit.store_extra_latency_cycles),
+        atomic_extra_cycles=round(unit.atomic_extra_latency_cycles),
         release_cycles=unit.source_release_cycles,
         shuffle_ticks=ticks(unit.shuffle_interval_cycles),
         hit_cycles=gpu.sm.l1.hit_latency_cycles,
         arrival_cycles=control.barrier_arrival_cycles,
         barrier_cycles=control.barrier_release_cycles,
         membar_cycles=control.membar_latency_cycles,
+        membar_ticks=ticks(control.membar_interval_cycles),
         cta_start_cycles=control.cta_start_cycles,
         gmma_entries=gpu.sm.tensor.wgmma_queue_entries,
         gmma_slowdown=round(100 * gpu.sm.tensor.wgmma_arithmetic_factor),
@@ -120,7 +122,7 @@ def tensor_ops(program: Program, gpu: GpuSpec) -> list[TensorOp]:
 def _tensor_op(program: Program, gpu: GpuSpec, index: int) -> TensorOp:
     name, tensor = program.mma_names[index], gpu.sm.tensor
     shape = parse_wgmma(name)
-    key = f"{shape.accumulator}.{shape.input}" if shape else name
+    key = shape.types if shape else name
     table: Mapping[str, object] = tensor.wgmma if shape else tensor.mma
     if key not in table:
         first = int(np.flatnonzero(program.mma == index)[0])
@@ -136,7 +138,7 @@ def tensor_op(name: str, tensor: TensorCore) -> TensorOp:
     shape = parse_wgmma(name)
     if shape is None:
         return tensor.mma[name]
-    op = tensor.wgmma[f"{shape.accumulator}.{shape.input}"]
+    op = tensor.wgmma[shape.types]
     busy = shape.n * op.column_interval_cycles
     if shape.a_in_registers:
         least = max(busy, tensor.wgmma_register_interval_cycles)
@@ -188,7 +190,7 @@ def _tensor_columns(out: I32, program: Program, gpu: GpuSpec) -> None:
         out[pc, y.S_INTERVAL] = interval
         out[pc, y.S_LATENCY] = math.ceil(op.latency_cycles)
         out[pc, y.S_ACCUMULATE] = ticks(op.latency_cycles)
-        out[pc, y.S_ACC_WRITE], out[pc, y.S_ACC_READ] = _accumulators(program.text[pc])
+        out[pc, y.S_ACC_WRITE], out[pc, y.S_FACTOR], out[pc, y.S_ACC_READ] = _operands(program.text[pc])
         if pc + 1 < len(program) and unit[pc + 1] == Unit.TENSOR:
             out[pc, y.S_STALL] = min(out[pc, y.S_STALL], -(-interval // y.TICKS))
     _wgmma_columns(out, program, gpu, ops)
@@ -207,10 +209,10 @@ def _wgmma_columns(out: I32, program: Program, gpu: GpuSpec, ops: list[TensorOp]
         out[pc, y.S_CROWDING] = round(100 / left)
 
 
-def _accumulators(text: str) -> tuple[int, int]:
-    """Return base registers of D and C of ``HMMA.16816.F32 R4, R8, R12, R4``; -1 for none (RZ)."""
+def _operands(text: str) -> tuple[int, int, int]:
+    """Return base registers of D, A and C of ``HMMA.16816.F32 R4, R8, R12, R4``; -1 for none (RZ)."""
     registers = [int(name) if name != "Z" else -1 for name in re.findall(r"\bR(Z|\d+)\b", text)]
-    return (registers[0], registers[3]) if len(registers) >= 4 else (-1, -1)
+    return (registers[0], registers[1], registers[3]) if len(registers) >= 4 else (-1, -1, -1)
 
 
 def _port_columns(out: I32, program: Program) -> None:

@@ -62,8 +62,8 @@ EVENT_BITS, COUNTER_BITS, WAVE_BITS, WARP_BITS, ROW_BITS = 3, 3, 10, 16, 22
 B_NEXT, B_LAST, B_ADDRESS, B_RETURN, B_HEAD, B_TAKEN, B_COUNT, B_WARPS, B_GEMM, B_FIELDS = range(10)
 # SM state; M_GEMM_*: wgmmas launched and not begun, and the one at work (its row, -1 = none)
 (M_INTAKE, M_DATA, M_TURN, M_NEXT, M_QUEUED, M_DIRTY, M_SERVED, M_SYNC, M_BULK, M_GEMM_NEXT, M_GEMM_HEAD,
- M_GEMM_COUNT, M_GEMM_ROW, M_GEMM_WHO, M_GEMM_BEGIN, M_GEMM_MARK, M_GEMM_FREE, M_PORT,
- M_FIELDS) = range(19)  # fmt: skip
+ M_GEMM_COUNT, M_GEMM_ROW, M_GEMM_WHO, M_GEMM_BEGIN, M_GEMM_MARK, M_GEMM_FREE, M_PORT, M_FENCE,
+ M_FIELDS) = range(20)  # fmt: skip
 # mbarrier state
 X_ARRIVED, X_BYTES, X_COMPLETED, X_FIELDS = range(4)
 # CTA slot state
@@ -578,6 +578,8 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
             trip += max(0, cost - m.line_ticks) // TICKS
             if unit == GLOBAL_STORE:
                 trip += m.store_extra_cycles
+            elif unit == ATOMIC:
+                trip += m.atomic_extra_cycles
             _push(st, t + max(1, trip), _event(who, RELEASED, write, 1))
     st.sm[sm, M_INTAKE] = start + busy
     for k in range(st.core[core, B_WARPS]):  # a warp that waits for an entry of this queue now knows when
@@ -624,9 +626,9 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
         return False
     if unit <= TENSOR:
         if unit == TENSOR:
-            source = c.static[pc, y.S_ACC_READ]
-            if source >= 0 and st.accumulator[w, source] // TICKS > t:
-                return _sleep(st, w, y.WAIT, st.accumulator[w, source] // TICKS)
+            there = _operands_there(c, st, w, pc)
+            if there // TICKS > t:
+                return _sleep(st, w, y.WAIT, there // TICKS)
         if st.pipe[core, unit] // TICKS > t:
             return _sleep(st, w, y.MATH, st.pipe[core, unit] // TICKS)
         if unit == TENSOR:
@@ -643,7 +645,7 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
         if st.warp[w, W_GROUPS] >= y.COMMIT_SLOTS - 1:
             return _sleep(st, w, y.LONG, FAR)
     elif unit == MEMBAR:
-        return _fenced(m, c, st, w, pc, t)
+        return _fenced(m, c, st, core, w, pc, t)
     elif unit == WGMMA:
         if st.warp[w, W_QUEUED] >= m.gmma_entries:
             return _sleep(st, w, y.MATH, FAR)
@@ -661,10 +663,13 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
 
 
 @hot
-def _fenced(m: Machine, c: Columns, st: State, w: int, pc: int, t: int) -> bool:
-    """Whether a fence, sent when it was first looked at, or something asked before it is still on its way."""
+def _fenced(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, t: int) -> bool:
+    """Whether a fence, sent in its turn when it was first looked at, or something before it is still on its way."""
     if st.warp[w, W_FENCE] == 0:
-        st.warp[w, W_FENCE] = t + max(1, m.membar_cycles - c.static[pc, y.S_STALL])
+        sm = core // m.sub_cores
+        sent = max(st.sm[sm, M_FENCE], t * TICKS)
+        st.sm[sm, M_FENCE] = sent + m.membar_ticks
+        st.warp[w, W_FENCE] = sent // TICKS + max(1, m.membar_cycles - c.static[pc, y.S_STALL])
     if st.warp[w, W_OUT] > 0:
         return _sleep(st, w, y.MEMBAR_STALL, FAR)
     return st.warp[w, W_FENCE] > t and _sleep(st, w, y.MEMBAR_STALL, st.warp[w, W_FENCE])
@@ -714,6 +719,17 @@ def _ports_busy(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, t
     if ready > t:
         return _sleep(st, w, y.DISPATCH, t + 1)  # what other warps read may change it
     return False
+
+
+@hot
+def _operands_there(c: Columns, st: State, w: int, pc: int) -> int:
+    """Tick at which an mma may read what tensor instructions before it have written: its accumulator, its A operand."""
+    there = 0
+    for column in (y.S_ACC_READ, y.S_FACTOR):
+        source = c.static[pc, column]
+        if source >= 0:
+            there = max(there, st.accumulator[w, source])
+    return int(there)
 
 
 @hot
@@ -817,9 +833,7 @@ def _execute(
     if unit <= TENSOR:
         start = max(st.pipe[core, unit], t * TICKS)
         if unit == TENSOR:
-            source = c.static[pc, y.S_ACC_READ]
-            if source >= 0:
-                start = max(start, st.accumulator[w, source])
+            start = max(start, _operands_there(c, st, w, pc))
             target = c.static[pc, y.S_ACC_WRITE]
             if target >= 0:
                 st.accumulator[w, target] = start + c.static[pc, y.S_ACCUMULATE]

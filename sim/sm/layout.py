@@ -23,6 +23,7 @@ FAR = 1 << 40  # later than any cycle
     S_ACCUMULATE,  # ticks from accumulator to accumulator
     S_ACC_READ,  # base register of the accumulator read, -1 = none
     S_ACC_WRITE,
+    S_FACTOR,  # base register of the mma's A operand, which another tensor instruction may have written; -1 = none
     S_ARGUMENT,
     S_REUSE,
     S_SLOT_A,  # general registers read through the ports of the register file, -1 = none
@@ -31,7 +32,7 @@ FAR = 1 << 40  # later than any cycle
     S_OPERANDS,  # wgmma: ticks of the shared-memory pipe that its operands take
     S_CROWDING,  # wgmma: percent of their own time that other accesses take of that pipe meanwhile
     STATIC_COLUMNS,
-) = range(18)
+) = range(19)
 
 # columns of `rows`, one row per executed warp instruction
 (
@@ -90,12 +91,14 @@ class Machine(NamedTuple):
     line_ticks: int
     port_sector_ticks: int  # of the SM's port, per sector that is loaded from L2
     store_extra_cycles: int  # of a store's answer, over a load's
+    atomic_extra_cycles: int  # likewise
     release_cycles: int
     shuffle_ticks: int
     hit_cycles: int
     arrival_cycles: int  # of the barrier unit, per warp that arrives
     barrier_cycles: int
     membar_cycles: int
+    membar_ticks: int  # between two fences of the SM
     cta_start_cycles: int
     gmma_entries: int  # wgmmas that a warp may issue ahead of the one at work
     gmma_slowdown: int  # percent: issue interval of arithmetic beside a wgmma, over its own

@@ -55,6 +55,10 @@ class Warp:
     stored: int = 0  # cycle at which its bulk stores are done
     done: bool = False
 
+    def operands_there(self, static: list[int]) -> int:
+        """Return the tick at which an mma may read what tensor instructions before it wrote: accumulator, A operand."""
+        return max(self.accumulators.get(static[column], 0) for column in (y.S_ACC_READ, y.S_FACTOR))
+
 
 @dataclass
 class Entry:
@@ -117,6 +121,7 @@ class Sm:
     intake: int = 0  # tick at which the memory pipe takes the next instruction
     data: int = 0  # tick at which the shared data pipe is free
     port: int = 0  # tick at which the port from L2 is free
+    fence: int = 0  # tick from which the next fence may be sent
     turn: int = 0
     served: int = 0  # ticks that the data pipe has given to accesses
     arriving: int = 0  # tick at which the mbarrier unit takes the next arrival
@@ -433,6 +438,8 @@ class Twin:
         trip += max(0, int(row[y.R_COST]) - m.line_ticks) // TICKS
         if self.unit(entry.row) == Unit.GLOBAL_STORE:
             trip += m.store_extra_cycles
+        elif self.unit(entry.row) == Unit.ATOMIC:
+            trip += m.atomic_extra_cycles
         self.fall_at(t + max(1, trip), warp, static[y.S_WRITE], 1)
 
     def round_trip(self, warp: Warp, row: int) -> int:
@@ -516,8 +523,12 @@ class Twin:
         return self.async_stall(warp, static, unit)
 
     def fenced(self, warp: Warp, static: list[int], t: int) -> bool:
-        """Whether a fence, sent when it was first looked at, or something asked before it is still on its way."""
-        warp.fence = warp.fence or t + max(1, self.m.membar_cycles - static[y.S_STALL])
+        """Whether a fence, sent in its turn when it was first looked at, or something before it is still on its way."""
+        if not warp.fence:
+            sm = warp.cta.sm
+            sent = max(sm.fence, t * TICKS)
+            sm.fence = sent + self.m.membar_ticks
+            warp.fence = sent // TICKS + max(1, self.m.membar_cycles - static[y.S_STALL])
         return warp.outstanding > 0 or warp.fence > t
 
     def async_stall(self, warp: Warp, static: list[int], unit: int) -> int | None:
@@ -535,7 +546,7 @@ class Twin:
     def pipe_stall(self, core: Core, warp: Warp, static: list[int], unit: int, t: int) -> int | None:
         """Return why a pipe does not take the instruction now."""
         next_cycle = (t + 1) * TICKS
-        if unit == Unit.TENSOR and warp.accumulators.get(static[y.S_ACC_READ], 0) >= next_cycle:
+        if unit == Unit.TENSOR and warp.operands_there(static) >= next_cycle:
             return y.WAIT
         if core.pipes.get(unit, 0) >= next_cycle:
             return y.MATH
@@ -630,7 +641,7 @@ class Twin:
         """Occupy a pipe, and the read ports of the register file."""
         begin = max(core.pipes.get(unit, 0), t * TICKS)
         if unit == Unit.TENSOR:
-            begin = max(begin, warp.accumulators.get(static[y.S_ACC_READ], 0))
+            begin = max(begin, warp.operands_there(static))
             if static[y.S_ACC_WRITE] >= 0:
                 warp.accumulators[static[y.S_ACC_WRITE]] = begin + static[y.S_ACCUMULATE]
             for bank in range(self.m.register_banks):

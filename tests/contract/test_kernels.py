@@ -73,6 +73,15 @@ def test_instructions_name_lines_of_the_kernel(scheme: str, tile: str) -> None:
         assert 32 * named.count(False) <= len(tensor)  # the compiler misplaces up to 2 of 64
 
 
+@pytest.mark.parametrize(("scheme", "tile"), TILES)
+def test_wgmmas_stay_asynchronous(scheme: str, tile: str) -> None:
+    """Where the compiler cannot tell who uses an accumulator, it awaits every wgmma, or adds one to close a group."""
+    program = load_program(scheme, tile, H200.program_target)
+    drains = [text for text in program.text if text == "WARPGROUP.DEPBAR.LE gsb0, 0x0"]
+    assert len(drains) <= 2, "at the end, and where a group's sums are used"
+    assert not [text for text in program.text if "GMMA" in text and " RZ, gdesc[URZ]" in text]
+
+
 def _launches(scheme: str) -> list[KernelLaunch]:
     options = get_scheme(scheme).check_options({})
     every = []

@@ -151,10 +151,13 @@ def test_options_that_readme_shows_exist() -> None:
 
     from sim.cli import app
 
-    commands = get_command(app).commands  # type: ignore[attr-defined]
+    commands = dict(get_command(app).commands)  # type: ignore[attr-defined]
+    groups = {name: each.commands for name, each in commands.items() if hasattr(each, "commands")}
+    commands |= {f"{name} {part}": each for name, parts in groups.items() for part, each in parts.items()}
     shown = [shlex.split(line) for line in shell_lines() if re.match(r"(\.venv/bin/)?tcsim ", line)]
     assert shown
     for _, name, *words in shown:
+        name = f"{name} {words[0]}" if name in groups else name
         known = {option for parameter in commands[name].params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, f"tcsim {name}"
 

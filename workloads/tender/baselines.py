@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from workloads.tender.decomposition import F64, Format
+from workloads.tender.decomposition import Format
 from workloads.tender.integer import linear, quantize_weights
 
-Matmul = Callable[[F64, F64], F64]
+Real = npt.NDArray[np.floating[Any]]  # float64, or float32 where a whole model is multiplied
+Matmul = Callable[[Real, Real], Real]
 MX_BLOCK = 32  # elements that share a power-of-two scale (OCP Microscaling)
 FP4_MAGNITUDES = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])  # E2M1
 FP4_EXPONENT, INT8_EXPONENT = 2, 0  # of the largest power of two of an element
@@ -21,11 +24,11 @@ ABFLOAT4 = (
 OUTLIER = 6.0  # LLM.int8(): channels with a magnitude beyond it stay in floating point
 
 
-def symmetric(values: F64, bits: int, axis: int | None) -> F64:
+def symmetric(values: Real, bits: int, axis: int | None) -> Real:
     """Quantize to signed integers and back; one scale for what lies along ``axis``, or for all."""
     largest = 2 ** (bits - 1) - 1
     scale = np.maximum(np.abs(values).max(axis=axis, keepdims=True), 1e-30) / largest
-    found: F64 = np.rint(values / scale).clip(-largest, largest) * scale
+    found: Real = np.rint(values / scale).clip(-largest, largest) * scale
     return found
 
 
@@ -40,7 +43,7 @@ def integer(bits: int, axis: int | None) -> Matmul:
 def smooth_quant(bits: int, strength: float = 0.5) -> Matmul:
     """SmoothQuant (arXiv:2211.10438): channels of X divided by s, W's multiplied; then per row and per output."""
 
-    def multiply(x: F64, w: F64) -> F64:
+    def multiply(x: Real, w: Real) -> Real:
         s = np.abs(x).max(axis=0) ** strength / np.maximum(np.abs(w).max(axis=0), 1e-9) ** (1 - strength)
         s = np.where(s > 0, s, 1.0)
         return symmetric(x / s, bits, 1) @ symmetric(w * s, bits, 1).T
@@ -51,22 +54,23 @@ def smooth_quant(bits: int, strength: float = 0.5) -> Matmul:
 def mixed_precision(bits: int) -> Matmul:
     """LLM.int8() (arXiv:2208.07339): channels with outliers in floating point, the rest per row and output."""
 
-    def multiply(x: F64, w: F64) -> F64:
+    def multiply(x: Real, w: Real) -> Real:
         kept = np.abs(x).max(axis=0) > OUTLIER
         rest = symmetric(x[:, ~kept], bits, 1) @ symmetric(w[:, ~kept], bits, 1).T if not kept.all() else 0.0
-        product: F64 = x[:, kept] @ w[:, kept].T + rest
+        product: Real = x[:, kept] @ w[:, kept].T + rest
         return product
 
     return multiply
 
 
-def nearest(values: F64, magnitudes: F64) -> F64:
+def nearest(values: Real, magnitudes: Real) -> Real:
     """Round to the nearest of some magnitudes, with the sign; ties to the smaller."""
+    magnitudes = magnitudes.astype(values.dtype)
     middles = (magnitudes[1:] + magnitudes[:-1]) / 2
     return np.copysign(magnitudes[np.searchsorted(middles, np.abs(values))], values)
 
 
-def ant(values: F64, axis: int | None) -> F64:
+def ant(values: Real, axis: int | None) -> Real:
     """ANT (arXiv:2208.14286), 4 bits: of integers, powers of two and flint, the type with the least squared error."""
     largest = np.maximum(np.abs(values).max(axis=axis, keepdims=True), 1e-30)
     candidates = [
@@ -76,7 +80,7 @@ def ant(values: F64, axis: int | None) -> F64:
     return min(candidates, key=lambda found: float(np.sum((found - values) ** 2)))
 
 
-def olive(values: F64, axis: int | None, deviations: float = 3.0) -> F64:
+def olive(values: Real, axis: int | None, deviations: float = 3.0) -> Real:
     """OliVe (arXiv:2304.07493), 4 bits: an outlier takes its pair neighbour's code, which becomes zero."""
     scale = np.maximum(deviations * values.std(axis=axis, keepdims=True), 1e-30) / 7
     pairs = (values / scale).reshape(len(values), -1, 2)
@@ -86,11 +90,11 @@ def olive(values: F64, axis: int | None, deviations: float = 3.0) -> F64:
     taken = np.stack((first, second), axis=-1)
     codes = np.where(taken, nearest(pairs, np.concatenate(([0.0], ABFLOAT4))), np.rint(pairs).clip(-7, 7))
     codes[taken[..., ::-1]] = 0.0
-    found: F64 = codes.reshape(values.shape) * scale
+    found: Real = codes.reshape(values.shape) * scale
     return found
 
 
-def microscaled(values: F64, magnitudes: F64 | None) -> F64:
+def microscaled(values: Real, magnitudes: Real | None) -> Real:
     """MXINT8, or MXFP4 with ``magnitudes`` (OCP Microscaling 1.0): blocks of 32 along K share a power of two."""
     m, k = values.shape
     blocks = np.pad(values, ((0, 0), (0, -k % MX_BLOCK))).reshape(m, -1, MX_BLOCK)
@@ -98,13 +102,13 @@ def microscaled(values: F64, magnitudes: F64 | None) -> F64:
     exponent = np.floor(np.log2(largest)) - (INT8_EXPONENT if magnitudes is None else FP4_EXPONENT)
     scaled = blocks / 2.0**exponent
     rounded = np.rint(scaled * 64).clip(-127, 127) / 64 if magnitudes is None else nearest(scaled, magnitudes)
-    found: F64 = (rounded * 2.0**exponent).reshape(m, -1)[:, :k]
+    found: Real = (rounded * 2.0**exponent).reshape(m, -1)[:, :k]
     return found
 
 
 def tender(how: Format) -> Matmul:
     """Tender with scales from the activations at hand, by its integer path."""
-    return lambda x, w: linear(x, quantize_weights(w, how.bits), how).y
+    return lambda x, w: linear(x.astype(np.float64), quantize_weights(w.astype(np.float64), how.bits), how).y
 
 
 BASELINES: Mapping[str, Matmul] = {
@@ -121,7 +125,7 @@ BASELINES: Mapping[str, Matmul] = {
 }
 
 
-def signal_to_noise_db(exact: F64, approximate: F64) -> float:
+def signal_to_noise_db(exact: Real, approximate: Real) -> float:
     """Return the ratio of the signal's power to the error's, in dB; infinite without an error."""
     noise = float(np.sum((approximate - exact) ** 2))
     return float(10 * np.log10(np.sum(exact**2) / noise)) if noise else float("inf")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,6 +42,9 @@ class Result:
 
     sums: I64
     overflows: int
+
+
+Summing = Callable[[I64, I64, Chunk, Format, Accumulator], Result]
 
 
 def accumulate(
@@ -85,6 +89,22 @@ def accumulate_floats(codes: I64, weights: I64, chunk: Chunk, how: Format) -> np
     return total
 
 
+def accumulate_at_once(
+    codes: I64, weights: I64, chunk: Chunk, how: Format, accumulator: Accumulator = INT32
+) -> Result:
+    """Return the sums of ``accumulate`` by one float64 matmul, the groups' worth in the codes: for whole models.
+
+    Its products and sums are integers below 2^53, so exact; and an accumulator that wraps holds at the end what it
+    would hold after wrapping at every step. Overflows are counted at the end only.
+    """
+    wide = codes * float(how.alpha) ** (how.groups - 1 - chunk.group)
+    most = float(np.abs(wide).max(initial=0)) * float(np.abs(weights).max(initial=0)) * wide.shape[1]
+    if most >= 2.0**53 or accumulator.overflow != "wrap":
+        return accumulate(codes, weights, chunk, how, accumulator)
+    exact = wide @ weights.T.astype(np.float64)
+    return Result(*accumulator.hold(exact.astype(np.int64)))
+
+
 @dataclass(frozen=True, eq=False)
 class Weights:
     """Symmetric codes [n, k] with a scale per output, and the floating-point weights for the biases' share."""
@@ -116,15 +136,17 @@ def linear(
     how: Format,
     known: list[Chunk] | None = None,
     accumulator: Accumulator = INT32,
+    summing: Summing = accumulate,
 ) -> Output:
     """Multiply X [m, k] by the weights' transpose; ``known`` are the calibrated chunks, by default x decides.
 
-    The biases' share, bias W^T, is added in floating point with the weights before quantization.
+    The biases' share, bias W^T, is added in floating point with the weights before quantization. ``summing`` is
+    ``accumulate``, or ``accumulate_at_once``, which gives the same sums.
     """
     rows, overflows = [], 0
     for position, chunk in enumerate(chunks_of(x, how)):
         own = decompose(chunk, how) if known is None else known[position]
-        result = accumulate(quantize(chunk, own, how), weights.codes, own, how, accumulator)
+        result = summing(quantize(chunk, own, how), weights.codes, own, how, accumulator)
         last = own.scales(how)[-1]
         rows.append(result.sums * last * weights.scales + own.bias @ weights.exact.T)
         overflows += result.overflows

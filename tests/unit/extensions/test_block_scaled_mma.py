@@ -170,7 +170,7 @@ def test_a_sparse_mma_as_such_is_not_simulated() -> None:
 def test_other_mma_do_not_become_block_scaled() -> None:
     program = load_program("fp16", "16x64", "sm_90a")
     with pytest.raises(ConfigError, match=r"encoded as IMMA.SP.16864; got 'HMMA"):
-        get_extension("block_scaled_mma").modifiers(program, int(np.flatnonzero(program.mma >= 0)[0]))
+        get_extension("block_scaled_mma").modifiers(program, int(np.flatnonzero(program.mma >= 0)[0]), 0)
 
 
 def test_it_takes_what_the_extension_says() -> None:

@@ -65,10 +65,35 @@ def test_a_kernel_and_shape_stands_once_in_a_suite() -> None:
     assert sum(case.timed for case in cases) > 100
 
 
+def test_goal_suite_times_every_tile_worth_trying_on_the_shapes_of_the_goals() -> None:
+    cases = suite_cases("goals", H200)
+    assert all(case.timed and not case.counted for case in cases)
+    largest = {case.tile for case in cases if (case.scheme, case.m, case.n) == ("w4a16", 16, 57344)}
+    assert {"16x64", "16x128", "16x192"} <= largest
+    assert {case.options["bits"] for case in cases if case.scheme == "flute"} == {3, 4}
+
+
+def test_weights_are_prepared_together_as_far_as_memory_goes() -> None:
+    small = [Case("fp16", {}, "8x64", 1, 8 * each, 64) for each in range(1, 21)]
+    huge = [
+        Case("fp16", {}, "8x64", 1, 2**n, 2 ** (28 - n)) for n in (13, 14, 15)
+    ]  # two of them fit together
+    every = worker.groups(list(enumerate([*small, *huge])))
+    assert [len(chunk) for chunk in worker.batches(every)] == [worker.PREPARED_TOGETHER, 6, 1]
+    assert [group for chunk in worker.batches(every) for group in chunk] == every
+
+
 def test_workload_suites_are_timed_and_unknown_ones_named() -> None:
     assert all(case.timed for case in suite_cases("awkward", H200))
     with pytest.raises(ConfigError, match=r"unknown suite 'cuonters'\. Did you mean 'counters'"):
         suite_cases("cuonters", H200)
+
+
+def test_a_suite_can_be_cut_down_to_a_scheme() -> None:
+    everything = suite_cases("awkward", H200)
+    assert suite_cases("awkward:fp16", H200) == tuple(case for case in everything if case.scheme == "fp16")
+    with pytest.raises(ConfigError, match=r"unknown scheme with a kernel 'fp61'. Did you mean 'fp16'"):
+        suite_cases("awkward:fp61", H200)
 
 
 def test_a_plan_survives_the_round_trip(tmp_path: Path) -> None:
@@ -146,7 +171,7 @@ def _workers(
     asked: list[list[int]] = []
     left = list(runs)
 
-    def run(arguments: list[str], only: list[int], seconds: int) -> str:
+    def run(arguments: list[str], only: list[int]) -> str:
         asked.append(list(only))
         records = left.pop(0)
         with Path(arguments[-1]).open("a", encoding="utf-8") as stream:
@@ -186,6 +211,23 @@ def test_workers_that_get_nowhere_are_not_started_for_ever(
     _workers(nothing, monkeypatch, [])
     with pytest.raises(TcsimError, match="nothing can be measured: exit status 139"):
         nothing.verify_and_time()
+
+
+def test_what_there_is_no_time_for_is_left_out_by_chance_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cupy: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = Session(H200, "h200", CASES * 4, tmp_path, "2026-11-21", seconds=0.0)
+    order = session._in_order(list(range(12)))
+    assert sorted(order) == list(range(12)) and order != sorted(order)
+    monkeypatch.setattr("gpu_kernels.measuring.device.import_cupy", lambda: cupy)
+    monkeypatch.setattr(
+        session,
+        "_run",
+        lambda arguments, only: str(worker.time_plan(session.plan, Path(arguments[-1]), only, 0.0) or ""),
+    )
+    session.verify_and_time()
+    assert not session.measured and not session.failures
+    assert "not measured: 12 cases, no time left" in capsys.readouterr().err
 
 
 NCU = """#!{python}

@@ -108,6 +108,12 @@ def test_dependent_mma_wait_for_the_accumulator(go, count: int) -> None:  # type
     assert run.end[0] == (count - 1) * 33 + 1
 
 
+def test_an_mma_waits_for_the_a_operand_that_another_tensor_instruction_writes(go) -> None:  # type: ignore[no-untyped-def]
+    takes = Instruction(Unit.TENSOR, stall=6, registers=(4, 50, 8), target=8, mma=MMA)
+    assert go([[mma(4, -1), takes]], *tensor(6, 33)).end[0] == 33 + 1
+    assert go([[mma(12, -1), takes]], *tensor(6, 33)).end[0] == 6 + 1
+
+
 @pytest.mark.parametrize("interval", [6, 8, 6.25])
 def test_independent_mma_issue_at_the_interval(go, interval: float) -> None:  # type: ignore[no-untyped-def]
     run = go([[mma(4 * i, 4 * i) for i in range(8)] * 8], *tensor(interval, 33))
