@@ -74,10 +74,10 @@ def multiply_scaled_blocks(step: Step) -> None:
     if not step.modified(o.BLOCK_SCALED):
         raise TcsimError("a sparse mma to which no extension gives a meaning")
     upper = step.modified(o.UPPER_PAIR)
-    a_tiles = [_integers(step, tile, True) for tile in fragments(step, 1, 4, np.uint8)]
-    b_tiles = [_integers(step, tile, True) for tile in fragments(step, 2, 4, np.uint8)][2 * upper :][:2]
-    a = np.hstack((np.vstack(a_tiles[:2]), np.vstack(a_tiles[2:]))).astype(np.int64)
-    b = np.hstack(b_tiles).T.astype(np.int64)
+    a_tiles = [_elements(step, tile) for tile in fragments(step, 1, 4, np.uint8)]
+    b_tiles = [_elements(step, tile) for tile in fragments(step, 2, 4, np.uint8)][2 * upper :][:2]
+    a = np.hstack((np.vstack(a_tiles[:2]), np.vstack(a_tiles[2:])))
+    b = np.hstack(b_tiles).T
     scales = fragments(step, 4, 1, np.uint8)[0].reshape(8, 4, 4).astype(np.int64)  # group, thread, byte
     c = _accumulator(step, False, np.float32)
     first = (step.modifiers & o.SCALE_BYTE_MASK) >> o.SCALE_BYTE_SHIFT
@@ -85,10 +85,21 @@ def multiply_scaled_blocks(step: Step) -> None:
         inner, byte = slice(32 * block, 32 * block + 32), (first + block) % 4
         rows = np.concatenate((scales[:, 0, byte], scales[:, 1, byte]))[:, None]
         columns = scales[:, 3 if upper else 2, byte]
-        value = np.ldexp((a[:, inner] @ b[inner]).astype(np.float64), rows + columns - 254)
+        value = np.ldexp(a[:, inner] @ b[inner], rows + columns - 254)
         value[(rows == 255) | (columns == 255)] = np.nan
         c = (c.astype(np.float64) + value).astype(np.float32)
     _write_accumulator(step, c, False)
+
+
+E2M1_MAGNITUDES = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
+
+
+def _elements(step: Step, tile: Array) -> Array:
+    """Return the elements of a block-scaled operand in FP64, in which their products and sums are exact."""
+    if not step.modified(o.E2M1):
+        return _integers(step, tile, True).astype(np.float64)
+    codes = np.stack((tile & 15, tile >> 4), axis=2).reshape(8, -1)
+    return np.asarray(np.where(codes & 8, -1.0, 1.0) * E2M1_MAGNITUDES[codes & 7])
 
 
 def _values(step: Step, tile: Array, signed: int) -> Array:

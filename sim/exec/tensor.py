@@ -130,11 +130,32 @@ def integer(word, index, bits, signed):
 
 
 @compiled
+def twice_e2m1(word, index):
+    """Return twice the FP4 number (E2M1) at place ``index`` of a word: 0, 1, 2, 3, 4, 6, 8 or 12, with its sign."""
+    code = (word >> np.uint32(4 * index)) & np.uint32(15)
+    magnitude = np.int32(code & np.uint32(7))
+    if magnitude > 1:
+        magnitude = (2 + (magnitude & 1)) << ((magnitude >> 1) - 1)
+    return -magnitude if code & np.uint32(8) else magnitude
+
+
+@compiled
 def gather_integers(base_a, base_b, regs, a, b, steps, modifiers):
-    """Lay the integers of A and B out along k; return how many there are.
+    """Lay the integers of A and B out along k, or twice the numbers if they are E2M1; return how many there are.
 
     A lane's word holds neighbours along k: four of 8 bits, eight of 4.
     """
+    if modifiers & o.E2M1:
+        for step in range(steps):
+            first, second = (base_a + 2 * step, base_a + 2 * step + 1) if base_a != RZ else (RZ, RZ)
+            third = base_b + step if base_b != RZ else RZ
+            for lane in range(32):
+                group, inner = lane >> 2, 8 * (4 * step + (lane & 3))
+                for index in range(8):
+                    a[16 * (inner + index) + group] = twice_e2m1(regs[first, lane], index)
+                    a[16 * (inner + index) + group + 8] = twice_e2m1(regs[second, lane], index)
+                    b[8 * (inner + index) + group] = twice_e2m1(regs[third, lane], index)
+        return 32 * steps
     bits = 4 if modifiers & o.NIBBLES else 8
     signed_a, signed_b = (modifiers & o.FIRST_SIGNED) != 0, (modifiers & o.SECOND_SIGNED) != 0
     count = 32 // bits
@@ -210,6 +231,9 @@ def scaled_mma(slots, regs, regs_f, a, b, acc, modifiers):
         base_b += 2
     depth = gather_integers(slots[1, 1], base_b, regs, a, b, 2, modifiers)
     load_accumulator(slots[3, 1], regs_f, acc)
+    bias = (
+        256 if modifiers & o.E2M1 else 254
+    )  # the products of numbers twice as large are four times as large
     scales, first = slots[4, 1], (modifiers & o.SCALE_BYTE_MASK) >> o.SCALE_BYTE_SHIFT
     column_lane = 3 if modifiers & o.UPPER_PAIR else 2
     for block in range(depth // SCALED_BLOCK):
@@ -221,7 +245,7 @@ def scaled_mma(slots, regs, regs_f, a, b, acc, modifiers):
                 total = 0
                 for inner in range(SCALED_BLOCK * block, SCALED_BLOCK * (block + 1)):
                     total += a[16 * inner + row] * b[8 * inner + column]
-                value = math.ldexp(float(total), int(scale_a) + int(scale_b) - 254)
+                value = math.ldexp(float(total), int(scale_a) + int(scale_b) - bias)
                 if scale_a == 255 or scale_b == 255:
                     value = np.nan
                 acc[8 * row + column] = np.float32(np.float64(acc[8 * row + column]) + value)
