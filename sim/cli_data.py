@@ -85,14 +85,29 @@ def accelerator(
 
 def accumulator(
     arch: Arch = "h200",
-    model: Annotated[str, typer.Option("--model", help="tcsim list models.")] = "llama3-8b",
-    out: Annotated[Path | None, typer.Option("--out", help="Directory for the page and its tables.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            help="What to vary: a YAML file like arch_configs/studies/accumulator.yaml, the default.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="In place of the file's models (tcsim list models).")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="Directory for the page, its figures and tables; keeps what was simulated."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     workers: Workers = None,
 ) -> None:
     """Accumulators that shift by powers of two (Tender): where they pay."""
     from sim.commands import study as command
 
-    command.run("accumulator", arch, model, out, workers)
+    command.accumulator(arch, config, model, out, as_json, workers)
 
 
 def banks(
