@@ -189,7 +189,7 @@ def _wgmma_columns(out: I32, program: Program, gpu: GpuSpec, ops: list[TensorOp]
 
 def read_cycles(name: str, banks: int) -> int:
     """Return how long an mma reads its operands through one port per bank: m16n8k16.f32.f16 has 4 + 2 + 4 registers."""
-    shape = re.match(r"m(\d+)n(\d+)k(\d+)\.[a-z]+(\d+)\.[a-z]+(\d+)", name)
+    shape = re.fullmatch(r"m(\d+)n(\d+)k(\d+)\.(?:\w+\.)?[a-z]+(\d+)\.[a-z]+(\d+)", name)
     assert shape is not None, name
     m, n, k, sums, inputs = map(int, shape.groups())
     registers = sum(math.ceil(bits / LANES / 32) for bits in (m * k * inputs, n * k * inputs, m * n * sums))
