@@ -971,11 +971,13 @@ def _start(m: Machine, d: Drive, c: Columns, st: State, warps: int, slot: int, t
     for k in range(warps):
         w = slot * warps + k
         born = st.warp[w, W_BORN] + 1
-        arrival = st.warp[w, W_ARRIVAL]  # copies of the CTA before may still be on their way
+        arrival = st.warp[w, W_ARRIVAL]  # copies and loads of the CTA before may still be on their way
+        back = st.warp[w, W_RETURN]
         for field in range(W_FIELDS):
             st.warp[w, field] = 0
         st.warp[w, W_BORN] = born
         st.warp[w, W_ARRIVAL] = arrival
+        st.warp[w, W_RETURN] = back
         st.warp[w, W_ROW] = c.offset[k]
         st.warp[w, W_SINCE] = t
         st.warp[w, W_TURN] = t

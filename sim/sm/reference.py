@@ -55,7 +55,6 @@ class Warp:
     queued: int = 0  # of them, not begun
     pending: int = 0  # commit groups of them that are not done
     stored: int = 0  # cycle at which its bulk stores are done
-    returned: int = 0  # tick at which its return path from shared memory is free
     turn: int = 0  # cycle of its last issue
     done: bool = False
 
@@ -167,6 +166,9 @@ class Twin:
         self.sequence = 0
         self.server = 0
         self.arrivals: dict[tuple[int, int], int] = {}  # (SM, seat) -> last arrival of a copy
+        self.returned: dict[
+            tuple[int, int], int
+        ] = {}  # tick at which a seat's path back from shared memory is free
         self.waiting = 0  # the next CTA of the queue
         self.running = 0
         self.end = np.zeros(drive.ctas, np.int64)
@@ -416,8 +418,9 @@ class Twin:
         if unit != Unit.SHARED_STORE:
             waves = 1 if unit == Unit.SHUFFLE else max(1, int(self.c.rows[entry.row, y.R_WAVEFRONTS]))
             first = begin + m.load_ticks - m.window_cycles * TICKS - m.wavefront_ticks
-            warp.returned = max(first, warp.returned) + waves * m.wavefront_ticks
-            done = (warp.returned + TICKS // 2) // TICKS + static[y.S_LATENCY]
+            seat = self.seat(warp)
+            self.returned[seat] = max(first, self.returned.get(seat, 0)) + waves * m.wavefront_ticks
+            done = (self.returned[seat] + TICKS // 2) // TICKS + static[y.S_LATENCY]
         self.fall_at(max(done, t + 1), warp, static[y.S_WRITE])
 
     def take_arrival(self, sm: Sm, entry: Entry, t: int) -> None:
@@ -444,7 +447,7 @@ class Twin:
             self.fall_at(t + static[y.S_RELEASE], warp, static[y.S_READ])
             sm.data = max(sm.data, t * TICKS) + m.copy_data_ticks
             waves = max(1, int(row[y.R_WAVEFRONTS]))
-            seat = (id(warp.cta.sm), warp.cta.place * len(warp.cta.warps) + warp.number)
+            seat = self.seat(warp)
             writing = waves * m.copy_write_ticks // TICKS
             arrival = t + max(1, trip + m.copy_extra_cycles - writing)
             self.arrivals[seat] = max(self.arrivals.get(seat, 0), arrival)
@@ -457,6 +460,10 @@ class Twin:
         elif self.unit(entry.row) == Unit.ATOMIC:
             trip += m.atomic_extra_cycles
         self.fall_at(t + max(1, trip), warp, static[y.S_WRITE], 1)
+
+    def seat(self, warp: Warp) -> tuple[int, int]:
+        """Name a warp's place on its SM, which warps of later CTAs take over."""
+        return id(warp.cta.sm), warp.cta.place * len(warp.cta.warps) + warp.number
 
     def miss(self, sm: Sm, lines: int, t: int, trip: int) -> int:
         """Let each line of a load that misses take the place of one asked before it; return when the last does."""
