@@ -122,6 +122,7 @@ class LoadStoreUnit(Strict):
     intake_interval_cycles: WholeInterval  # per instruction, all sub-cores
     global_line_cycles: ExtraCycles  # LDG/STG/RED: per 128-byte line of an instruction
     missed_line_cycles: ExtraCycles  # LDG: per line, where some of its data is not in L1
+    handed_line_cycles: ExtraCycles  # and so much more, where another SM wrote it a moment ago
     store_sector_cycles: ExtraCycles  # STG: least pipe time per sector that is written
     store_extra_latency_cycles: ExtraCycles  # STG: of the answer that a fence waits for, over a load's
     copy_instruction_cycles: (

@@ -24,7 +24,8 @@ class CtaWork:
     """CTAs of one class as the chip sees them.
 
     ``phases_ns(resident, latency_ns)``: how long ``resident`` of them together on one SM take until they first ask
-    memory for data, until the bulk of it is there, until they first store after that, and until they end.
+    memory for data, until the bulk of it is there, until they first store after that, until they wait at a fence for
+    these stores (not at all, where nothing is handed over to other CTAs), and until they end.
     """
 
     name: str
@@ -37,6 +38,7 @@ class CtaWork:
     )
     l2_merged: float  # of the second phase, those that L2 sends along with another SM's
     rereads: float  # bytes of the second phase that came from DRAM for an earlier reader
+    l2_handed_over: float  # stored for other CTAs, before a fence: of the fourth phase
     l2_rest: float  # of the last
     dram_share: float  # of the distinct data of the second phase; what the last asks is in L2
     awaited: float = 1.0  # of a stage's extra latency, what the CTAs' waits see
@@ -70,7 +72,7 @@ class DeviceRun:
     waves: int
 
 
-PHASES, STREAMING, COMPUTING, FINISHING = 4, 1, 2, 3
+PHASES, STREAMING, COMPUTING, STORING = 5, 1, 2, 3
 UNLOADED_NS = 0.0  # less than any latency: what does not stream finds its data in L2
 
 
@@ -117,13 +119,13 @@ class _Cohort:
         work, ctas = self.work, self.sms * self.resident
 
         def duration_ns(latency_ns: float) -> float:
-            until_results = work.phases_ns(self.resident, latency_ns)[:FINISHING]
-            return sum(until_results) + work.phases_ns(self.resident, UNLOADED_NS)[FINISHING]
+            until_results = work.phases_ns(self.resident, latency_ns)[:STORING]
+            return sum(until_results) + sum(work.phases_ns(self.resident, UNLOADED_NS)[STORING:])
 
         return Demand(
             duration_ns,
             ctas * (work.dram_reads + work.dram_writes),
-            ctas * (work.l2_bulk + work.l2_rest),
+            ctas * (work.l2_bulk + work.l2_handed_over + work.l2_rest),
             work.dram_share,
             self.sms,
             True,
@@ -139,8 +141,8 @@ class _Cohort:
         seen = self._latency_time / self._streamed_ns if self._streamed_ns else UNLOADED_NS
         return Demand(
             lambda latency: work.phases_ns(self.resident, seen if phase == COMPUTING else latency)[phase],
-            ctas * (0.0, work.dram_reads, 0.0, work.dram_writes)[phase],
-            ctas * (0.0, work.l2_bulk, 0.0, work.l2_rest)[phase],
+            ctas * (0.0, work.dram_reads, 0.0, 0.0, work.dram_writes)[phase],
+            ctas * (0.0, work.l2_bulk, 0.0, work.l2_handed_over, work.l2_rest)[phase],
             work.dram_share if phase == STREAMING else 0.0,
             self.sms,
             phase == STREAMING,
@@ -148,6 +150,7 @@ class _Cohort:
             work.awaited,
             ctas * (work.l2_merged if phase == STREAMING else 0.0),
             ctas * (work.rereads if phase == STREAMING else 0.0),
+            phase == STORING,
         )
 
 

@@ -37,6 +37,7 @@ class Demand:
     awaited: float = 1.0  # of a stage's extra latency, what its waits see: less where they cover few lines
     merged_bytes: float = 0.0  # of l2_bytes: what L2 sends along with another SM's
     reread_bytes: float = 0.0  # of l2_bytes: what came from DRAM for an earlier reader
+    pushes: bool = False  # stores, whose round trips nobody waits for: only a full queue slows it
 
     @property
     def sent_bytes(self) -> float:
@@ -118,7 +119,8 @@ class MemorySystem:
             self._dram_load(demand) / self.dram_bytes_per_ns,
             SHORTEST_NS,
         )
-        return max(demand.duration_ns(latency_ns), moving + self._fill(demand))
+        slower = latency_ns / self.l2_latency_ns if demand.pushes else 1.0
+        return max(demand.duration_ns(latency_ns), moving + self._fill(demand)) * slower
 
     def _dram_load(self, demand: Demand) -> float:
         """Return the bytes that keep DRAM busy as long as a cohort's do, with those beside them that L2 has."""

@@ -170,8 +170,8 @@ class SmTimer:
 class LatencyCurve:
     """The phases of a CTA against latency: linear between timed points, and beyond the last as between the last two.
 
-    Phases: until the CTA first asks memory, until the bulk of what it asked is there, until it first stores, until its
-    end.
+    Phases: until the CTA first asks memory, until the bulk of what it asked is there, until it first stores, until it
+    waits at a fence for its stores (if it does), until its end.
     """
 
     def __init__(self, timer: CtaTimer, iterations: int) -> None:
@@ -196,7 +196,9 @@ class LatencyCurve:
         total = point.prologue + self._iterations * point.iteration + point.epilogue
         tail = min(point.tail, total - point.lead)
         finish = min(point.finish, tail)
-        return point.lead, total - point.lead - tail, tail - finish, finish
+        handover = min(point.handover, finish)
+        storing = finish - handover if handover else 0.0
+        return point.lead, total - point.lead - tail, tail - finish, storing, finish - storing
 
     def nearest(self, latency: float) -> Point:
         """Return what was timed at the latency nearest to ``latency``."""
@@ -278,6 +280,7 @@ def _work(
 ) -> CtaWork:
     curves: dict[int, LatencyCurve] = {}
     total, bulk = traced.traffic.weighted(store_weight)
+    handed_over = store_weight * traced.traffic.handed_over
 
     def curve(resident: int) -> LatencyCurve:
         if resident not in curves:
@@ -297,7 +300,8 @@ def _work(
         bulk,
         traced.traffic.merged(shares),
         dram.reread_bytes / launch.ctas,
-        total - bulk,
+        handed_over,
+        total - bulk - handed_over,
         dram.share,
         traced.awaited,
     )

@@ -17,7 +17,7 @@ from sim.chip.sharing import cta_at
 from sim.isa.launch import Dim3, KernelLaunch
 from sim.isa.trace import WarpTrace
 from sim.isa.units import LOADS, STORES, Unit
-from sim.sm.plan import bulk_rows
+from sim.sm.plan import bulk_rows, rows_before_fence
 
 F64 = npt.NDArray[np.float64]
 SECTOR_BYTES = 32
@@ -34,6 +34,7 @@ class CtaTraffic:
     stores: F64
     bulk_loads: F64
     bulk_stores: float
+    handed_over: float  # stored after the bulk, before a fence
 
     @property
     def total(self) -> float:
@@ -74,6 +75,7 @@ def cta_traffic(trace: WarpTrace, buffers: int) -> CtaTraffic:
         np.bincount(trace.buffer[stores], stored[stores], buffers).astype(np.float64),
         np.bincount(trace.buffer[loads & bulk], loaded[loads & bulk], buffers).astype(np.float64),
         float(stored[stores & bulk].sum()),
+        float(stored[stores & ~bulk & rows_before_fence(trace)].sum()),
     )
 
 

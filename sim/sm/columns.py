@@ -67,6 +67,7 @@ def machine_numbers(gpu: GpuSpec) -> y.Machine:
         copy_extra_cycles=round(unit.copy_extra_latency_cycles),
         line_ticks=ticks(unit.global_line_cycles),
         missed_line_ticks=ticks(unit.missed_line_cycles),
+        handed_line_ticks=ticks(unit.handed_line_cycles),
         port_sector_ticks=ticks(gpu.sm.l1.sector_bytes / gpu.sm.l1.fill_bytes_per_cycle),
         store_extra_cycles=round(unit.store_extra_latency_cycles),
         atomic_extra_cycles=round(unit.atomic_extra_latency_cycles),
@@ -138,11 +139,23 @@ def _cost(
     engine = gpu.sm.bulk_copy
     boxes = np.maximum(engine.issue_interval_cycles, moved / engine.bytes_per_cycle) * y.TICKS
     missed = np.maximum(lines, np.maximum(trace.lines, 1) * machine.missed_line_ticks)
+    missed = np.where(
+        _handed_over(trace), missed + np.maximum(trace.lines, 1) * machine.handed_line_ticks, missed
+    )
     copies = np.where((unit == Unit.GLOBAL_LOAD) & (trace.misses > 0), missed, copies)
     copies = np.where(np.isin(unit, BULK), np.rint(boxes).astype(np.int64), copies)
     stores = np.maximum(lines, trace.sectors * ticks(gpu.sm.load_store.store_sector_cycles))
     kinds = (np.isin(unit, SHARED), unit == Unit.SHUFFLE, unit == Unit.BRANCH, unit == Unit.GLOBAL_STORE)
     return np.select(kinds, (shared, shuffles, _jumps(trace, gpu), stores), copies)
+
+
+def _handed_over(trace: WarpTrace) -> npt.NDArray[np.bool_]:
+    """Mark loads from what CTAs hand each other: from buffers that this one stores to as well."""
+    stored = trace.program.unit[trace.pc] == Unit.GLOBAL_STORE
+    found: npt.NDArray[np.bool_] = (trace.buffer >= 0) & np.isin(
+        trace.buffer, np.unique(trace.buffer[stored])
+    )
+    return found
 
 
 def _jumps(trace: WarpTrace, gpu: GpuSpec) -> npt.NDArray[np.int_]:

@@ -112,6 +112,7 @@ class State(NamedTuple):
     last_arrival: I64  # [CTAs]: cycle at which the last of its bulk data is there
     asked: I64  # [CTAs]: sectors asked so far
     first_store: I64  # [CTAs]: cycle of the first store after the bulk data, FAR = never
+    first_fence: I64  # [CTAs]: cycle of the first fence after that store, FAR = never
     marks: I64  # [CTAs, marks]
     stalls: I64  # [stall names]
     profile: I64  # [static instructions or 0, stall names]
@@ -624,7 +625,7 @@ def _is_global(unit: int) -> bool:
 
 
 @hot
-def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bool:
+def _blocked(m: Machine, c: Columns, st: State, warps: int, core: int, w: int, t: int) -> bool:
     """Whether a warp cannot issue now; if so, put it to sleep for the first reason that applies."""
     row = st.warp[w, W_ROW]
     pc = c.rows[row, y.R_PC]
@@ -655,7 +656,7 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
         if st.warp[w, W_GROUPS] >= y.COMMIT_SLOTS - 1:
             return _sleep(st, w, y.LONG, FAR)
     elif unit == MEMBAR:
-        return _fenced(m, c, st, core, w, pc, t)
+        return _fenced(m, c, st, warps, core, w, pc, t)
     elif unit == WGMMA:
         if st.warp[w, W_QUEUED] >= m.gmma_entries:
             return _sleep(st, w, y.MATH, FAR)
@@ -673,7 +674,7 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
 
 
 @hot
-def _fenced(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, t: int) -> bool:
+def _fenced(m: Machine, c: Columns, st: State, warps: int, core: int, w: int, pc: int, t: int) -> bool:
     """Whether a fence, sent when it was first looked at, or something asked before it is still on its way.
 
     An SM completes its fences one after the other: one whose turn has come is PASSED.
@@ -682,6 +683,9 @@ def _fenced(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, t: in
         return False
     if st.warp[w, W_FENCE] == 0:
         st.warp[w, W_FENCE] = t + max(1, m.membar_cycles - c.static[pc, y.S_STALL])
+        cta = st.slot[w // warps, C_CTA]
+        if st.first_store[cta] < FAR:
+            st.first_fence[cta] = min(st.first_fence[cta], t)
     if st.warp[w, W_OUT] > 0:
         return _sleep(st, w, y.MEMBAR_STALL, FAR)
     sm = core // m.sub_cores
@@ -998,7 +1002,7 @@ def _sort(m: Machine, d: Drive, st: State, warps: int, sm: int) -> None:
 
 
 @hot
-def _ready(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bool:
+def _ready(m: Machine, c: Columns, st: State, warps: int, core: int, w: int, t: int) -> bool:
     """Look at a warp whose sleep is over: whether it can issue; if not, it sleeps on."""
     why = st.warp[w, W_WHY]
     lost = t - st.warp[w, W_SINCE]
@@ -1007,7 +1011,7 @@ def _ready(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bool
         if st.profile.shape[0]:
             st.profile[c.rows[st.warp[w, W_ROW], y.R_PC], why] += lost
         st.warp[w, W_SINCE] = t
-    return not _blocked(m, c, st, core, w, t)
+    return not _blocked(m, c, st, warps, core, w, t)
 
 
 @hot
@@ -1018,7 +1022,7 @@ def _cycle(m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, t
     best = -1
     for k in range(st.core[core, B_WARPS]):
         w = st.order[core, k]
-        if st.warp[w, W_UNTIL] > t or not _ready(m, c, st, core, w, t):
+        if st.warp[w, W_UNTIL] > t or not _ready(m, c, st, warps, core, w, t):
             continue
         if w == greedy or best < 0 or (best != greedy and st.warp[w, W_TURN] < st.warp[best, W_TURN]):
             best, w = w, best

@@ -94,6 +94,7 @@ class Machine(NamedTuple):
     copy_extra_cycles: int
     line_ticks: int
     missed_line_ticks: int  # per line of a load that misses L1
+    handed_line_ticks: int  # more, where another SM wrote it a moment ago
     port_sector_ticks: int  # of the SM's port, per sector that is loaded from L2
     store_extra_cycles: int  # of a store's answer, over a load's
     atomic_extra_cycles: int  # likewise

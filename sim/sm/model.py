@@ -48,6 +48,7 @@ class CtaTiming:
     lead_cycles: F64  # of the whole time: before memory beyond L1 is first asked
     tail_cycles: F64  # of the whole time: after the bulk of what was asked is there
     finish_cycles: F64  # of these: from the first store on
+    handover_cycles: F64  # of these: from the fence behind those stores on; 0 without
     spread_cycles: F64  # half range over seeds of the whole time
     busy: Mapping[str, float]  # pipe -> cycles of one CTA
     busy_per_iteration: Mapping[str, float]
@@ -82,6 +83,7 @@ class Point:
     lead: float
     tail: float
     finish: float
+    handover: float
     spread: float
     stalls: F64
 
@@ -133,9 +135,11 @@ class CtaTimer:
             stalls.append(run.stalls / run.stalls[y.ISSUED])
         totals = [before + self._plan.iterations * each + after for before, each, after in parts]
         prologue, iteration, epilogue = np.mean(parts, axis=0).tolist()
-        lead, tail, finish = np.mean(quiet, axis=0).tolist()
+        lead, tail, finish, handover = np.mean(quiet, axis=0).tolist()
         spread = (max(totals) - min(totals)) / 2
-        return Point(prologue, iteration, epilogue, lead, tail, finish, spread, np.mean(stalls, axis=0))
+        return Point(
+            prologue, iteration, epilogue, lead, tail, finish, handover, spread, np.mean(stalls, axis=0)
+        )
 
     def timing(self, trace: WarpTrace) -> CtaTiming:
         """Return the timing at all latencies."""
@@ -150,6 +154,7 @@ class CtaTimer:
             lead_cycles=np.array([point.lead for point in points]),
             tail_cycles=np.array([point.tail for point in points]),
             finish_cycles=np.array([point.finish for point in points]),
+            handover_cycles=np.array([point.handover for point in points]),
             spread_cycles=np.array([point.spread for point in points]),
             busy=busy_cycles(self._columns, trace.repeats()),
             busy_per_iteration=busy_cycles(self._columns, self._plan.in_dominant),
@@ -212,14 +217,22 @@ def _parts(plan: Plan, run: Run, short: Run) -> tuple[float, float, float]:
     return prologue, iteration, total - prologue - plan.iterations * iteration
 
 
-def _quiet(run: Run) -> tuple[float, float, float]:
-    """Return the cycles before the first request of any CTA, after the last of their bulk data, and of stores."""
+def _quiet(run: Run) -> tuple[float, float, float, float]:
+    """Return the cycles before the first request of any CTA, and those from last events on to the end.
+
+    The events: the bulk data is there, a CTA begins to store, it waits at a fence for what it stored.
+    """
     end, first = float(run.end.max()), float(run.first_request.min())
     if first >= y.FAR:
-        return end, 0.0, 0.0
-    stored = run.first_store[run.first_store < y.FAR]
-    finish = end - float(stored.max()) if len(stored) else 0.0
-    return first, max(finish, end - float(run.last_arrival.max())), finish
+        return end, 0.0, 0.0, 0.0
+    finish, handover = (_until(end, events) for events in (run.first_store, run.first_fence))
+    return first, max(finish, end - float(run.last_arrival.max())), finish, handover
+
+
+def _until(end: float, events: I64) -> float:
+    """Return the cycles from the last of the events that happened to the end."""
+    happened = events[events < y.FAR]
+    return end - float(happened.max()) if len(happened) else 0.0
 
 
 def _slope(plan: Plan, run: Run, position: int) -> float:

@@ -167,6 +167,12 @@ def bulk_rows(trace: WarpTrace) -> npt.NDArray[np.bool_]:
     return _each_warp_until(trace, wanted, first=False) if wanted.any() else np.ones(len(unit), np.bool_)
 
 
+def rows_before_fence(trace: WarpTrace) -> npt.NDArray[np.bool_]:
+    """Mark what each warp does before its first fence; nothing where a trace has none."""
+    fences = trace.program.unit[trace.pc] == int(Unit.MEMBAR)
+    return _each_warp_until(trace, fences, first=True) & bool(fences.any())
+
+
 def _each_warp_until(trace: WarpTrace, events: npt.NDArray[np.bool_], first: bool) -> npt.NDArray[np.bool_]:
     """Mark each warp's rows before its first event, or up to its last."""
     marked = np.zeros(len(events), np.bool_)

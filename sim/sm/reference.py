@@ -175,6 +175,7 @@ class Twin:
         self.last_arrival = np.zeros(drive.ctas, np.int64)
         self.asked = np.zeros(drive.ctas, np.int64)
         self.first_store = np.full(drive.ctas, y.FAR, np.int64)
+        self.first_fence = np.full(drive.ctas, y.FAR, np.int64)
         self.marks = np.zeros((drive.ctas, drive.marks), np.int64)
         self.stalls = np.zeros(len(y.STALL_NAMES), np.int64)
 
@@ -196,7 +197,7 @@ class Twin:
         if self.running:
             return None
         nothing = np.zeros((0, len(y.STALL_NAMES)), np.int64)
-        times = self.end, self.first_request, self.last_arrival, self.first_store
+        times = self.end, self.first_request, self.last_arrival, self.first_store, self.first_fence
         return Run(*times, self.marks, self.stalls, nothing)
 
     # CTAs
@@ -553,7 +554,10 @@ class Twin:
         """
         if warp.passed:
             return False
-        warp.fence = warp.fence or t + max(1, self.m.membar_cycles - static[y.S_STALL])
+        if not warp.fence:
+            warp.fence = t + max(1, self.m.membar_cycles - static[y.S_STALL])
+            if self.first_store[warp.cta.number] < y.FAR:
+                self.first_fence[warp.cta.number] = min(self.first_fence[warp.cta.number], t)
         if warp.outstanding > 0 or max(warp.fence, warp.cta.sm.fence // TICKS) > t:
             return True
         warp.cta.sm.fence = max(warp.cta.sm.fence, t * TICKS) + self.m.membar_ticks

@@ -26,6 +26,7 @@ class Run:
     first_request: I64  # [CTAs]: cycle at which memory beyond L1 is first asked; FAR = never
     last_arrival: I64  # [CTAs]: cycle at which the last of its bulk data is there
     first_store: I64  # [CTAs]: cycle at which it first stores after its bulk data; FAR = never
+    first_fence: I64  # [CTAs]: cycle at which it first waits at a fence after that; FAR = never
     marks: I64  # [CTAs, marks]: cycle at which the marked warp began each loop iteration
     stalls: I64  # [stall names]: warp cycles
     profile: I64  # [static instructions or 0, stall names]: warp cycles
@@ -52,6 +53,7 @@ def replay(columns: SmColumns, drive: y.Drive, replays: I64, profile: bool = Fal
                 state.first_request,
                 state.last_arrival,
                 state.first_store,
+                state.first_fence,
                 state.marks,
                 state.stalls,
                 state.profile,
@@ -106,6 +108,7 @@ def _new_state(columns: SmColumns, drive: y.Drive, events: int, profile: bool) -
         last_arrival=_zeros(drive.ctas),
         asked=_zeros(drive.ctas),
         first_store=np.full(drive.ctas, y.FAR, np.int64),
+        first_fence=np.full(drive.ctas, y.FAR, np.int64),
         marks=_zeros(drive.ctas, drive.marks),
         stalls=_zeros(len(y.STALL_NAMES)),
         profile=_zeros(len(columns.static) if profile else 0, len(y.STALL_NAMES)),

@@ -97,6 +97,7 @@ def composed_cycles(trace: WarpTrace, gpu: GpuSpec, resident: int, ctas: int) ->
         0.0,
         0.0,
         0.0,
+        0.0,
         1.0,
     )
     return run_device(memory, SMS, resident, [work]).duration_ns / memory.ns_per_cycle

@@ -194,6 +194,8 @@ def compare(trace: WarpTrace, drive: Drive, machine: int) -> bool:
     np.testing.assert_array_equal(fast.end, slow.end)
     np.testing.assert_array_equal(fast.first_request, slow.first_request)
     np.testing.assert_array_equal(fast.last_arrival, slow.last_arrival)
+    np.testing.assert_array_equal(fast.first_store, slow.first_store)
+    np.testing.assert_array_equal(fast.first_fence, slow.first_fence)
     np.testing.assert_array_equal(fast.marks, slow.marks)
     np.testing.assert_array_equal(fast.stalls, slow.stalls)
     return True
