@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from gpu_kernels.matmul.common import Arrays, Options, build_launch, check_sizes
@@ -15,8 +17,10 @@ KERNEL = "flute_matmul"
 MULTIPLE_N, MULTIPLE_K = 16, BLOCK_K  # one packing block
 HALF_BYTES = 2
 PRMT_ENTRY_BYTES = 256  # 32 copies of a pair and as much room unused: one PRMT makes the offset of an entry
+ALIGNMENT = 128  # of a warp's blocks in shared memory
 SCALE_K = 32  # columns to which a row of scales is staged
 OVERHEAD_STAGES = 3.0  # filling table and pipeline, adding up and storing
+STREAM_TARGETS = ("sm_90a",)  # others have too little shared memory for what is in flight
 INVERSE_BITS = 31  # the kernel computes column / group as column / 32 * inverse >> 31
 
 
@@ -54,6 +58,40 @@ def _tile(
     )
 
 
+def _stream(
+    bits: int,
+    tokens: int,
+    outputs: int,
+    warps: tuple[int, int],
+    fold: int,
+    stages: int,
+    ctas_per_sm: int = 1,
+) -> Tile:
+    """A tile of stream.cu. ``warps``: along N and K; ``fold``: of those along K, layers that are added up first."""
+    warps_n, warps_k = warps
+    own = outputs // warps_n
+    block = own * BLOCK_K * bits // 8 + tokens * BLOCK_K * HALF_BYTES + own * HALF_BYTES * BLOCK_K // SCALE_K
+    block = -(-block // ALIGNMENT) * ALIGNMENT
+    return Tile(
+        tokens,
+        outputs,
+        1,
+        warps_n,
+        stages,
+        warps_k,
+        warps_n * warps_k * block,
+        ctas_per_sm,
+        warps_k,
+        {"BITS": bits, "WARPS_K": warps_k // fold, "FOLD": fold},
+        {"bits": bits},
+        f"w{bits}-stream",
+        table_bytes=256 * PRMT_ENTRY_BYTES,
+        source="stream.cu",
+        targets=STREAM_TARGETS,
+    )
+
+
+_TRY=[_stream(*eval(t)) for t in os.environ.get("FLUTE_TRY","").split(";") if t]
 TILES = {
     tile.name: tile
     for tile in (
@@ -69,6 +107,7 @@ TILES = {
         _tile(3, 64, 128, (1, 2, 4), 3, 4, 1),
         _tile(2, 16, 128, (1, 2, 4), 3, 4, 2),
         _tile(2, 64, 128, (1, 2, 4), 3, 4, 1),
+        *_TRY,
     )
 }
 

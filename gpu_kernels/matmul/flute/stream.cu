@@ -1,0 +1,324 @@
+// FLUTE matmul for few tokens: layouts, arguments and results as in kernel.cu, scales after the products.
+//
+// Warps      Each is on its own: it takes every (WARPS_K * FOLD)th block of 64 columns of the CTA's outputs, has a ring of
+//            STAGES blocks of tokens and scales to itself, and meets the others only to fill the table and to add up.
+// Look up    As in kernel.cu, two indices at a time, 32 copies of each pair, 256 bytes apart: one PRMT makes the offset from a byte
+//            of indices. All 256 values of a byte have an entry, so that bits of other indices need not be masked out. Of
+//            3 and 2 bits, the pair of an odd step is the high nibble of a byte; it has a table of its own order in the
+//            128 bytes which the copies leave free.
+// Scales     Go to the sums of a block, in fp32 (4 FFMA per fragment and 8 tokens), not to the weights: no rounding of its own. A
+//            group of 32 columns adds them twice per block.
+// Order      A warp goes through a block part by part, of two rows of fragments: four steps of k16 each, so that only a
+//            part's sums wait for their scale. Indices come straight to registers, a part at a time, RING parts ahead; look-ups
+//            run one step ahead; tokens of all four steps stay in registers.
+// FOLD       Warps beyond the first WARPS_K add their sums to those of the others before the common epilogue.
+
+#include "/tcsim/matmul/common.cuh"
+
+constexpr int K_WARPS = WARPS_K * FOLD;
+constexpr int ALL_THREADS = 32 * WARPS_N * K_WARPS;
+constexpr int BLOCK_BYTES = 128 * BITS;  // 16 outputs x 64 columns
+constexpr int WORDS = BITS;              // registers of a lane's indices of a block: 4, 3 or 2
+constexpr int PART = 2;                  // rows of fragments that are looked up together
+constexpr int PARTS = (N_FRAGMENTS + PART - 1) / PART;
+
+constexpr int ENTRIES = 256, ENTRY_BYTES = 256, ODD = 128;  // ODD: where the table of odd steps begins
+constexpr int T_BYTES = ENTRIES * ENTRY_BYTES;
+constexpr int TABLES = BITS == 4 ? 1 : 2;
+constexpr int T_CHUNKS = ENTRIES * 8;  // of a table, 16 bytes each
+constexpr int T_PASSES = (T_CHUNKS + ALL_THREADS - 1) / ALL_THREADS;
+
+constexpr int W_BYTES = N_FRAGMENTS * BLOCK_BYTES;
+constexpr int X_BYTES = BM * ROW_BYTES;
+constexpr int S_ROW_BYTES = WN * 2;
+constexpr int S_LANES = WN / 4;  // chunks of two rows of scales, one per 32 columns
+constexpr int STAGE_BYTES = (W_BYTES + X_BYTES + 2 * S_ROW_BYTES + 127) / 128 * 128;
+
+static_assert(WARPS_M == 1, "warps share no tokens");
+static_assert(S_LANES <= 32, "one pass of scale copies");
+static_assert(STAGES >= 3, "a stage in use, one that has arrived, one under way");
+
+// The compiler does not know where the value comes from, and keeps it instead of computing it anew.
+__device__ __forceinline__ unsigned kept(unsigned value) {
+    asm volatile("mov.b32 %0, %0;\n" : "+r"(value));
+    return value;
+}
+
+// The pair of indices that a byte of a lane's words stands for, in the table of even or of odd steps.
+__device__ __forceinline__ int pair_of(int byte, bool odd) {
+    if (BITS == 4) return byte;
+    if (BITS == 2) return odd ? byte >> 4 : byte & 15;
+    return odd ? byte >> 4 | (byte << 2 & 0x30) : byte & 63;
+}
+
+// Fill the copies of the tables from the pairs in global memory.
+__device__ __forceinline__ void fill_tables(unsigned to, const unsigned* pairs) {
+    unsigned v[TABLES][T_PASSES];
+#pragma unroll
+    for (int i = 0; i < TABLES * T_PASSES; ++i) {
+        const int chunk = i % T_PASSES * ALL_THREADS + threadIdx.x;
+        if (T_CHUNKS % ALL_THREADS != 0 && chunk >= T_CHUNKS) continue;
+        v[i / T_PASSES][i % T_PASSES] = pairs[pair_of(chunk / 8, i >= T_PASSES)];
+    }
+#pragma unroll
+    for (int i = 0; i < TABLES * T_PASSES; ++i) {
+        const int chunk = i % T_PASSES * ALL_THREADS + threadIdx.x;
+        if (T_CHUNKS % ALL_THREADS != 0 && chunk >= T_CHUNKS) continue;
+        const unsigned pair = v[i / T_PASSES][i % T_PASSES];
+        asm volatile("st.shared.v4.b32 [%0], {%1,%1,%1,%1};\n" ::"r"(to + chunk / 8 * ENTRY_BYTES + chunk % 8 * 16 + i / T_PASSES * ODD),
+                     "r"(pair) : "memory");
+    }
+}
+
+// A lane's indices of 16 outputs x 64 columns.
+struct Indices {
+    unsigned r[WORDS];
+
+    __device__ __forceinline__ void load(unsigned block) {
+        const int lane = threadIdx.x & 31;
+        if constexpr (BITS == 4)
+            asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];\n"
+                         : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(block + lane * 16));
+        else
+            asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];\n" : "=r"(r[0]), "=r"(r[1]) : "r"(block + lane * 8));
+        if constexpr (BITS == 3) asm volatile("ld.shared.b32 %0, [%1];\n" : "=r"(r[2]) : "r"(block + 256 + lane * 4));
+    }
+
+    // Four bytes that stand for the pairs of a step. Of 3 bits, the top ones take the place of bits that do not matter.
+    __device__ __forceinline__ unsigned bytes(int step) const {
+        if constexpr (BITS == 4) return r[step];
+        if constexpr (BITS == 2) return r[step / 2];
+        if constexpr (BITS == 3) {
+            const unsigned mask = step % 2 ? 0x0c0c0c0c : 0x30303030;
+            const unsigned top = step == 0 ? r[2] << 4 : step == 3 ? r[2] >> 4 : r[2];
+            return (top & mask) | (r[step / 2] & ~mask);
+        }
+    }
+};
+
+// The A operands of a step of a part.
+struct Values {
+    unsigned r[PART][4];
+
+    __device__ __forceinline__ void look_up(const unsigned char* table, unsigned copy, const Indices (&indices)[PART], int step, int rows) {
+#pragma unroll
+        for (int i = 0; i < PART; ++i) {
+            if (i >= rows) continue;
+            const unsigned bytes = indices[i].bytes(step);
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {
+                const unsigned offset = __byte_perm(bytes, copy, 0x5504 | j << 4);
+                r[i][j] = *reinterpret_cast<const unsigned*>(table + offset + (TABLES == 2 && step % 2 ? ODD : 0));
+            }
+        }
+    }
+};
+
+// The two halves of a word.
+__device__ __forceinline__ void to_floats(float (&to)[2], unsigned pair) {
+    asm("{ .reg .b16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b; }\n"
+        : "=f"(to[0]), "=f"(to[1]) : "r"(pair));
+}
+
+// Copies a warp's indices, tokens and scales, block by block. What does not exist is not copied.
+struct BlockCopy {
+    static constexpr int X_PASSES = BM / 4;  // four rows of tokens each
+    static constexpr int W_LANES = BLOCK_BYTES / 16;
+
+    const unsigned char* w;  // this lane's chunk of the next block of the first row
+    const half_bits *x, *s;  // likewise of the next block's tokens; of row 0 of the scales
+    long long w_stride, x_stride;  // bytes between rows of blocks, halves between the tokens of two passes
+    unsigned unit, units, group_inverse, n;
+    int rows, tokens;  // that exist, from this lane's on
+    unsigned x_offset;
+    bool copies_scales;
+
+    __device__ __forceinline__ BlockCopy(const unsigned char* indices, const half_bits* x_, const half_bits* scales, int first_output,
+                                         int first_token, int m, int n_, int k, int block, int end, unsigned inverse) {
+        const int lane = threadIdx.x & 31, row = lane / 8, chunk = lane % 8;
+        w_stride = static_cast<long long>(k / BLOCK_K) * BLOCK_BYTES;
+        w = indices + first_output / 16 * w_stride + static_cast<long long>(block) * BLOCK_BYTES + lane * 16;
+        rows = lane < W_LANES ? (n_ - first_output) / 16 : 0;
+        x = x_ + static_cast<long long>(first_token + row) * k + block * BLOCK_K + chunk * 8;
+        x_stride = 4ll * k;
+        tokens = m - first_token - row;
+        x_offset = W_BYTES + swizzled(row, chunk);
+        const int column = first_output + lane % (WN / 8) * 8;
+        s = scales + column;
+        copies_scales = lane < S_LANES && column < n_;
+        unit = 2 * block + lane / (WN / 8);
+        units = 2 * end;
+        n = n_;
+        group_inverse = inverse;
+    }
+
+    __device__ __forceinline__ void issue(unsigned to) {
+        const bool exists = unit < units;
+        const unsigned lane = threadIdx.x & 31;
+        const unsigned char* row_of_blocks = w;
+#pragma unroll
+        for (int i = 0; i < N_FRAGMENTS; ++i, row_of_blocks += w_stride)
+            copy16(to + lane * 16 + i * BLOCK_BYTES, row_of_blocks, exists && i < rows, true);
+        const half_bits* token = x;
+#pragma unroll
+        for (int pass = 0; pass < X_PASSES; ++pass, token += x_stride)
+            copy16((to + x_offset ^ pass % 2 * 64) + pass * 4 * ROW_BYTES, token, exists && 4 * pass < tokens, true);
+        const unsigned scale_row = static_cast<unsigned long long>(unit) * group_inverse >> 31;
+        copy16(to + W_BYTES + X_BYTES + lane * 16, s + scale_row * n, exists && copies_scales, true);
+        copy_commit();
+        w += K_WARPS * BLOCK_BYTES;
+        x += K_WARPS * BLOCK_K;
+        unit += 2 * K_WARPS;
+    }
+};
+
+// The tokens' fragments of a step. `at`: this lane's row and chunk of step 0; a step only flips bits of the chunk.
+__device__ __forceinline__ void load_tokens(TokenFragments& to, unsigned at, int step) {
+    if constexpr (BM == 8) {
+        ldmatrix_x2(to.r[0][0], to.r[0][1], at ^ step << 5);
+    } else {
+#pragma unroll
+        for (int i = 0; i < BM / 16; ++i) {
+            unsigned q[4];
+            ldmatrix_x4(q, (at ^ step << 5) + i * 16 * ROW_BYTES);
+            to.r[2 * i][0] = q[0], to.r[2 * i][1] = q[1], to.r[2 * i + 1][0] = q[2], to.r[2 * i + 1][1] = q[3];
+        }
+    }
+}
+
+// Adds a part's sums to the total, times the scales of rows g and g + 8.
+__device__ __forceinline__ void scale_and_add(Accumulators& total, const float (&acc)[PART][M_FRAGMENTS][4], int part, unsigned scales) {
+#pragma unroll
+    for (int i = 0; i < PART; ++i) {
+        if (part * PART + i >= N_FRAGMENTS) continue;
+        unsigned pair;
+        asm volatile("ld.shared.b32 %0, [%1];\n" : "=r"(pair) : "r"(scales + (part * PART + i) * 32));
+        float scale[2];
+        to_floats(scale, pair);
+#pragma unroll
+        for (int j = 0; j < M_FRAGMENTS; ++j)
+#pragma unroll
+            for (int v = 0; v < 4; ++v) total[part * PART + i][j][v] += acc[i][j][v] * scale[v >> 1];
+    }
+}
+
+// Add the sums of the warps beyond the first WARPS_K along K to theirs; the others are done.
+__device__ __forceinline__ void fold(Accumulators& total, unsigned char* shared) {
+    float4* tiles = reinterpret_cast<float4*>(shared) + WARPS_K * VECTORS * GROUP;
+    const int layer = threadIdx.x / THREADS, slot = threadIdx.x % THREADS;
+    if (layer > 0) {
+#pragma unroll
+        for (int i = 0; i < VECTORS; ++i) {
+            const float* v = total[i / M_FRAGMENTS][i % M_FRAGMENTS];
+            tiles[((layer - 1) * VECTORS + i) * THREADS + slot] = make_float4(v[0], v[1], v[2], v[3]);
+        }
+    }
+    __syncthreads();
+    if (layer > 0) return;
+#pragma unroll
+    for (int from = 0; from < FOLD - 1; ++from)
+#pragma unroll
+        for (int i = 0; i < VECTORS; ++i) {
+            const float4 v = tiles[(from * VECTORS + i) * THREADS + slot];
+            float* sum = total[i / M_FRAGMENTS][i % M_FRAGMENTS];
+            sum[0] += v.x, sum[1] += v.y, sum[2] += v.z, sum[3] += v.w;
+        }
+}
+
+extern "C" __global__ void __launch_bounds__(ALL_THREADS, CTAS_PER_SM)
+flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ w, const half_bits* __restrict__ s,
+             const unsigned* __restrict__ pairs, half_bits* __restrict__ y, float* workspace, unsigned* counters, int m, int n,
+             int k, unsigned group_inverse, int slice, int longer_slices, int group_shift) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    const Place place(group_shift, slice, longer_slices);
+    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+    const int first = place.begin * BLOCKS + warp / WARPS_N, end = min(k / BLOCK_K, (place.begin + place.count) * BLOCKS);
+    const int count = first < end ? (end - first + K_WARPS - 1) / K_WARPS : 0;  // this warp's blocks
+    const unsigned ring = shared_address(shared) + T_BYTES + warp * STAGES * STAGE_BYTES;
+    const bool fine = group_inverse >> 31;  // groups of 32 columns
+
+    BlockCopy copy(w, x, s, place.first_output + warp % WARPS_N * WN, place.first_token, m, n, k, first, end, group_inverse);
+#pragma unroll
+    for (int stage = 0; stage < STAGES - 1; ++stage) copy.issue(ring + stage * STAGE_BYTES);
+    fill_tables(shared_address(shared), pairs);
+
+    Accumulators total;
+#pragma unroll
+    for (int i = 0; i < VECTORS; ++i)
+#pragma unroll
+        for (int v = 0; v < 4; ++v) total[i / M_FRAGMENTS][i % M_FRAGMENTS][v] = 0.f;
+    float acc[PART][M_FRAGMENTS][4];
+    Indices indices[3][PART];
+    Values values[2];
+    TokenFragments tokens[4];
+    const unsigned copy_of = kept(lane * 4);
+    const unsigned scales_of = kept(W_BYTES + X_BYTES + lane / 4 * 4);
+    const unsigned tokens_of = kept(W_BYTES + swizzled((lane & 7) + (BM == 8 ? 0 : lane / 16 * 8), lane >> 3 & 1));
+    const auto rows_of = [](int part) { return part < N_FRAGMENTS / PART ? PART : N_FRAGMENTS % PART; };
+    const auto slot_of = [](int part) { return PARTS % 2 == 1 && part == PARTS - 1 ? 2 : part & 1; };
+    const auto load = [&](int part, unsigned stage) {
+#pragma unroll
+        for (int i = 0; i < rows_of(part); ++i) indices[slot_of(part)][i].load(stage + (part * PART + i) * BLOCK_BYTES);
+    };
+    __syncthreads();
+    copy_wait<STAGES - 2>();
+    __syncwarp();
+#pragma unroll
+    for (int step = 0; step < 4; ++step) load_tokens(tokens[step], ring + tokens_of, step);
+    load(0, ring);
+    values[0].look_up(shared, copy_of, indices[0], 0, rows_of(0));
+
+    unsigned read = ring, write = ring + (STAGES - 1) * STAGE_BYTES;
+    for (int block = 0; block < count; ++block) {
+        const unsigned next_stage = read == ring + (STAGES - 1) * STAGE_BYTES ? ring : read + STAGE_BYTES;
+#pragma unroll
+        for (int part = 0; part < PARTS; ++part) {
+            const int next_part = (part + 1) % PARTS, rows = rows_of(part);
+#pragma unroll
+            for (int step = 0; step < 4; ++step) {
+                if (part == 0 && step == 0) {
+                    copy.issue(write);
+                    write = write == ring + (STAGES - 1) * STAGE_BYTES ? ring : write + STAGE_BYTES;
+                }
+                if (next_part == 0 && step == 0) {  // the next block must have arrived
+                    copy_wait<STAGES - 2>();
+                    __syncwarp();
+                }
+                if (step == 1) load(next_part, next_part == 0 ? next_stage : read);
+                if (step < 3)
+                    values[step + 1 & 1].look_up(shared, copy_of, indices[slot_of(part)], step + 1, rows);
+                else
+                    values[0].look_up(shared, copy_of, indices[slot_of(next_part)], 0, rows_of(next_part));
+#pragma unroll
+                for (int i = 0; i < rows; ++i)
+#pragma unroll
+                    for (int j = 0; j < M_FRAGMENTS; ++j) {
+                        if (step == 0) acc[i][j][0] = acc[i][j][1] = acc[i][j][2] = acc[i][j][3] = 0.f;
+                        mma(acc[i][j], values[step & 1].r[i], tokens[step].r[j], acc[i][j]);
+                    }
+                if (next_part == 0) load_tokens(tokens[step], next_stage + tokens_of, step);
+                if (step == 1 && fine) {
+                    scale_and_add(total, acc, part, read + scales_of);
+#pragma unroll
+                    for (int i = 0; i < PART * M_FRAGMENTS; ++i)
+#pragma unroll
+                        for (int v = 0; v < 4; ++v) acc[i / M_FRAGMENTS][i % M_FRAGMENTS][v] = 0.f;
+                }
+                if (step == 3) scale_and_add(total, acc, part, read + scales_of + S_ROW_BYTES);
+            }
+        }
+        read = next_stage;
+    }
+
+    copy_wait<0>();
+    __syncthreads();
+    if (FOLD > 1) {
+        fold(total, shared);
+        if (threadIdx.x >= THREADS) return;
+    }
+    Results sum;
+    add_warps(sum, total, shared);
+    if (gridDim.z > 1 && !reduce_slices(sum, workspace, counters, place.tile)) return;
+    if (WARPS_K > 1) __syncthreads();
+    store_tile(sum, shared, y, m, n, place.first_token, place.first_output);
+}
