@@ -70,7 +70,7 @@ def _stream(
     """A tile of stream.cu. ``warps``: along N and K; ``fold``: of those along K, layers that are added up first."""
     warps_n, warps_k = warps
     own = outputs // warps_n
-    block = own * BLOCK_K * bits // 8 + tokens * BLOCK_K * HALF_BYTES + own * HALF_BYTES * BLOCK_K // SCALE_K
+    block = own * BLOCK_K * bits // 8 + tokens * BLOCK_K * HALF_BYTES + own * HALF_BYTES
     block = -(-block // ALIGNMENT) * ALIGNMENT
     return Tile(
         tokens,

@@ -30,9 +30,8 @@ constexpr int T_PASSES = (T_CHUNKS + ALL_THREADS - 1) / ALL_THREADS;
 
 constexpr int W_BYTES = N_FRAGMENTS * BLOCK_BYTES;
 constexpr int X_BYTES = BM * ROW_BYTES;
-constexpr int S_ROW_BYTES = WN * 2;
-constexpr int S_LANES = WN / 4;  // chunks of two rows of scales, one per 32 columns
-constexpr int STAGE_BYTES = (W_BYTES + X_BYTES + 2 * S_ROW_BYTES + 127) / 128 * 128;
+constexpr int S_LANES = WN / 8;  // chunks of a row of scales
+constexpr int STAGE_BYTES = (W_BYTES + X_BYTES + WN * 2 + 127) / 128 * 128;
 
 static_assert(WARPS_M == 1, "warps share no tokens");
 static_assert(S_LANES <= 32, "one pass of scale copies");
@@ -51,24 +50,29 @@ __device__ __forceinline__ int pair_of(int byte, bool odd) {
     return odd ? byte >> 4 | (byte << 2 & 0x30) : byte & 63;
 }
 
-// Fill the copies of the tables from the pairs in global memory.
-__device__ __forceinline__ void fill_tables(unsigned to, const unsigned* pairs) {
+// Copies of the tables of pairs: this thread's chunks.
+struct Tables {
     unsigned v[TABLES][T_PASSES];
+
+    __device__ __forceinline__ explicit Tables(const unsigned* pairs) {
 #pragma unroll
-    for (int i = 0; i < TABLES * T_PASSES; ++i) {
-        const int chunk = i % T_PASSES * ALL_THREADS + threadIdx.x;
-        if (T_CHUNKS % ALL_THREADS != 0 && chunk >= T_CHUNKS) continue;
-        v[i / T_PASSES][i % T_PASSES] = pairs[pair_of(chunk / 8, i >= T_PASSES)];
+        for (int i = 0; i < TABLES * T_PASSES; ++i) {
+            const int chunk = i % T_PASSES * ALL_THREADS + threadIdx.x;
+            if (T_CHUNKS % ALL_THREADS == 0 || chunk < T_CHUNKS)
+                v[i / T_PASSES][i % T_PASSES] = pairs[pair_of(chunk / 8, i >= T_PASSES)];
+        }
     }
+
+    __device__ __forceinline__ void store(unsigned to) const {
 #pragma unroll
-    for (int i = 0; i < TABLES * T_PASSES; ++i) {
-        const int chunk = i % T_PASSES * ALL_THREADS + threadIdx.x;
-        if (T_CHUNKS % ALL_THREADS != 0 && chunk >= T_CHUNKS) continue;
-        const unsigned pair = v[i / T_PASSES][i % T_PASSES];
-        asm volatile("st.shared.v4.b32 [%0], {%1,%1,%1,%1};\n" ::"r"(to + chunk / 8 * ENTRY_BYTES + chunk % 8 * 16 + i / T_PASSES * ODD),
-                     "r"(pair) : "memory");
+        for (int i = 0; i < TABLES * T_PASSES; ++i) {
+            const int chunk = i % T_PASSES * ALL_THREADS + threadIdx.x;
+            const unsigned at = to + chunk / 8 * ENTRY_BYTES + chunk % 8 * 16 + i / T_PASSES * ODD;
+            if (T_CHUNKS % ALL_THREADS == 0 || chunk < T_CHUNKS)
+                asm volatile("st.shared.v4.b32 [%0], {%1,%1,%1,%1};\n" ::"r"(at), "r"(v[i / T_PASSES][i % T_PASSES]) : "memory");
+        }
     }
-}
+};
 
 // A lane's indices of 16 outputs x 64 columns.
 struct Indices {
@@ -143,10 +147,10 @@ struct BlockCopy {
         x_stride = 4ll * k;
         tokens = m - first_token - row;
         x_offset = W_BYTES + swizzled(row, chunk);
-        const int column = first_output + lane % (WN / 8) * 8;
+        const int column = first_output + lane * 8;
         s = scales + column;
         copies_scales = lane < S_LANES && column < n_;
-        unit = 2 * block + lane / (WN / 8);
+        unit = 2 * block;
         units = 2 * end;
         n = n_;
         group_inverse = inverse;
@@ -235,12 +239,12 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
     const int first = place.begin * BLOCKS + warp / WARPS_N, end = min(k / BLOCK_K, (place.begin + place.count) * BLOCKS);
     const int count = first < end ? (end - first + K_WARPS - 1) / K_WARPS : 0;  // this warp's blocks
     const unsigned ring = shared_address(shared) + T_BYTES + warp * STAGES * STAGE_BYTES;
-    const bool fine = group_inverse >> 31;  // groups of 32 columns
 
+    const Tables tables(pairs);
     BlockCopy copy(w, x, s, place.first_output + warp % WARPS_N * WN, place.first_token, m, n, k, first, end, group_inverse);
 #pragma unroll
     for (int stage = 0; stage < STAGES - 1; ++stage) copy.issue(ring + stage * STAGE_BYTES);
-    fill_tables(shared_address(shared), pairs);
+    tables.store(shared_address(shared));
 
     Accumulators total;
 #pragma unroll
@@ -297,14 +301,7 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
                         mma(acc[i][j], values[step & 1].r[i], tokens[step].r[j], acc[i][j]);
                     }
                 if (next_part == 0) load_tokens(tokens[step], next_stage + tokens_of, step);
-                if (step == 1 && fine) {
-                    scale_and_add(total, acc, part, read + scales_of);
-#pragma unroll
-                    for (int i = 0; i < PART * M_FRAGMENTS; ++i)
-#pragma unroll
-                        for (int v = 0; v < 4; ++v) acc[i / M_FRAGMENTS][i % M_FRAGMENTS][v] = 0.f;
-                }
-                if (step == 3) scale_and_add(total, acc, part, read + scales_of + S_ROW_BYTES);
+                if (step == 3) scale_and_add(total, acc, part, read + scales_of);
             }
         }
         read = next_stage;
