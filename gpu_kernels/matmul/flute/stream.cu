@@ -1,31 +1,30 @@
-// FLUTE matmul for few tokens: layouts, arguments and results as in kernel.cu, scales after the products.
+// FLUTE matmul for few tokens: arguments and results as in kernel.cu, indices of 4 bits or, in nibbles, of 3; groups of 64
+// columns or more. See workloads/schemes/flute.py for the layouts.
 //
-// Warps      Each is on its own: it takes every (WARPS_K * FOLD)th block of 64 columns of the CTA's outputs, has a ring of
-//            STAGES blocks of tokens and scales to itself, and meets the others only to fill the table and to add up.
+// Warps      Each is on its own: it takes every (WARPS_K * FOLD)th block of 64 columns of its outputs, has a ring of STAGES
+//            blocks of indices, tokens and scales to itself, and meets the others only to fill the table and to add up.
 // Look up    As in kernel.cu, two indices at a time, 32 copies of each pair, 256 bytes apart: one PRMT makes the offset from a byte
-//            of indices. All 256 values of a byte have an entry, so that bits of other indices need not be masked out. Of
-//            3 and 2 bits, the pair of an odd step is the high nibble of a byte; it has a table of its own order in the
-//            128 bytes which the copies leave free.
-// Scales     Go to the sums of a block, in fp32 (4 FFMA per fragment and 8 tokens), not to the weights: no rounding of its own. A
-//            group of 32 columns adds them twice per block.
-// Order      A warp goes through a block part by part, of two rows of fragments: four steps of k16 each, so that only a
-//            part's sums wait for their scale. Indices come straight to registers, a part at a time, RING parts ahead; look-ups
-//            run one step ahead; tokens of all four steps stay in registers.
-// FOLD       Warps beyond the first WARPS_K add their sums to those of the others before the common epilogue.
+//            of indices. All 256 values of a byte have an entry, so that a nibble's fourth bit need not be masked out.
+//            Of 3 bits, only the pairs of the last 8 columns of a step are looked up in shared memory, which is as busy as DRAM. The
+//            others come from registers: the low and the high bytes of the eight values are two registers each, of which one PRMT
+//            takes four bytes, a nibble for each; two more PRMT put them together.
+// Scales     Go to the sums of a block, in fp32 (4 FFMA per fragment and 8 tokens), not to the weights: no rounding of its own.
+// Order      A warp goes through a block part by part, of two rows of fragments, four steps of k16 each, so that only a
+//            part's sums wait for their scale. Look-ups run one step ahead; tokens of all four steps stay in registers.
+// FOLD       Warps beyond the first WARPS_K along K add their sums to those of the others before the common epilogue.
 
 #include "/tcsim/matmul/common.cuh"
 
 constexpr int K_WARPS = WARPS_K * FOLD;
 constexpr int ALL_THREADS = 32 * WARPS_N * K_WARPS;
 constexpr int BLOCK_BYTES = 128 * BITS;  // 16 outputs x 64 columns
-constexpr int WORDS = BITS;              // registers of a lane's indices of a block: 4, 3 or 2
+constexpr int WORDS = BITS;              // registers of a lane's indices of a block
 constexpr int PART = 2;                  // rows of fragments that are looked up together
 constexpr int PARTS = (N_FRAGMENTS + PART - 1) / PART;
 
-constexpr int ENTRIES = 256, ENTRY_BYTES = 256, ODD = 128;  // ODD: where the table of odd steps begins
+constexpr int ENTRIES = 256, ENTRY_BYTES = 256;
 constexpr int T_BYTES = ENTRIES * ENTRY_BYTES;
-constexpr int TABLES = BITS == 4 ? 1 : 2;
-constexpr int T_CHUNKS = ENTRIES * 8;  // of a table, 16 bytes each
+constexpr int T_CHUNKS = ENTRIES * 8;  // 16 bytes each
 constexpr int T_PASSES = (T_CHUNKS + ALL_THREADS - 1) / ALL_THREADS;
 
 constexpr int W_BYTES = N_FRAGMENTS * BLOCK_BYTES;
@@ -33,6 +32,7 @@ constexpr int X_BYTES = BM * ROW_BYTES;
 constexpr int S_LANES = WN / 8;  // chunks of a row of scales
 constexpr int STAGE_BYTES = (W_BYTES + X_BYTES + WN * 2 + 127) / 128 * 128;
 
+static_assert(BITS == 4 || BITS == 3, "a nibble per index");
 static_assert(WARPS_M == 1, "warps share no tokens");
 static_assert(S_LANES <= 32, "one pass of scale copies");
 static_assert(STAGES >= 3, "a stage in use, one that has arrived, one under way");
@@ -43,34 +43,51 @@ __device__ __forceinline__ unsigned kept(unsigned value) {
     return value;
 }
 
-// The pair of indices that a byte of a lane's words stands for, in the table of even or of odd steps.
-__device__ __forceinline__ int pair_of(int byte, bool odd) {
-    if (BITS == 4) return byte;
-    if (BITS == 2) return odd ? byte >> 4 : byte & 15;
-    return odd ? byte >> 4 | (byte << 2 & 0x30) : byte & 63;
+// The entry of the table of pairs that a byte of two nibbles stands for.
+__device__ __forceinline__ int pair_of(int byte) {
+    return BITS == 4 ? byte : (byte & 3) | (byte >> 2 & 0xc) | (byte << 2 & 0x10) | (byte >> 1 & 0x20);
 }
 
-// Copies of the tables of pairs: this thread's chunks.
-struct Tables {
-    unsigned v[TABLES][T_PASSES];
+// Copies of the table of pairs: this thread's chunks.
+struct Table {
+    unsigned v[T_PASSES];
 
-    __device__ __forceinline__ explicit Tables(const unsigned* pairs) {
+    __device__ __forceinline__ explicit Table(const unsigned* pairs) {
 #pragma unroll
-        for (int i = 0; i < TABLES * T_PASSES; ++i) {
-            const int chunk = i % T_PASSES * ALL_THREADS + threadIdx.x;
-            if (T_CHUNKS % ALL_THREADS == 0 || chunk < T_CHUNKS)
-                v[i / T_PASSES][i % T_PASSES] = pairs[pair_of(chunk / 8, i >= T_PASSES)];
+        for (int pass = 0; pass < T_PASSES; ++pass) {
+            const int chunk = pass * ALL_THREADS + threadIdx.x;
+            if (T_CHUNKS % ALL_THREADS == 0 || chunk < T_CHUNKS) v[pass] = pairs[pair_of(chunk / 8)];
         }
     }
 
     __device__ __forceinline__ void store(unsigned to) const {
 #pragma unroll
-        for (int i = 0; i < TABLES * T_PASSES; ++i) {
-            const int chunk = i % T_PASSES * ALL_THREADS + threadIdx.x;
-            const unsigned at = to + chunk / 8 * ENTRY_BYTES + chunk % 8 * 16 + i / T_PASSES * ODD;
+        for (int pass = 0; pass < T_PASSES; ++pass) {
+            const int chunk = pass * ALL_THREADS + threadIdx.x;
             if (T_CHUNKS % ALL_THREADS == 0 || chunk < T_CHUNKS)
-                asm volatile("st.shared.v4.b32 [%0], {%1,%1,%1,%1};\n" ::"r"(at), "r"(v[i / T_PASSES][i % T_PASSES]) : "memory");
+                asm volatile("st.shared.v4.b32 [%0], {%1,%1,%1,%1};\n" ::"r"(to + chunk / 8 * ENTRY_BYTES + chunk % 8 * 16), "r"(v[pass])
+                             : "memory");
         }
+    }
+};
+
+// Eight values in registers: the low bytes of 0..3 and 4..7, and the high ones.
+struct Bytes {
+    unsigned low[2], high[2];
+
+    __device__ __forceinline__ explicit Bytes(const unsigned* pairs) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {  // the first values of four pairs each
+            const unsigned a = __byte_perm(pairs[pair_of(4 * i)], pairs[pair_of(4 * i + 1)], 0x5140);
+            const unsigned b = __byte_perm(pairs[pair_of(4 * i + 2)], pairs[pair_of(4 * i + 3)], 0x5140);
+            low[i] = __byte_perm(a, b, 0x5410), high[i] = __byte_perm(a, b, 0x7632);
+        }
+    }
+
+    // The two pairs of values of the low four nibbles, each below 8.
+    __device__ __forceinline__ void look_up(unsigned (&r)[4], unsigned nibbles) const {
+        const unsigned l = __byte_perm(low[0], low[1], nibbles), h = __byte_perm(high[0], high[1], nibbles);
+        r[0] = __byte_perm(l, h, 0x5140), r[1] = __byte_perm(l, h, 0x7362);
     }
 };
 
@@ -80,40 +97,43 @@ struct Indices {
 
     __device__ __forceinline__ void load(unsigned block) {
         const int lane = threadIdx.x & 31;
-        if constexpr (BITS == 4)
+        if constexpr (BITS == 4) {
             asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];\n"
                          : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(block + lane * 16));
-        else
+        } else {
             asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];\n" : "=r"(r[0]), "=r"(r[1]) : "r"(block + lane * 8));
-        if constexpr (BITS == 3) asm volatile("ld.shared.b32 %0, [%1];\n" : "=r"(r[2]) : "r"(block + 256 + lane * 4));
-    }
-
-    // Four bytes that stand for the pairs of a step. Of 3 bits, the top ones take the place of bits that do not matter.
-    __device__ __forceinline__ unsigned bytes(int step) const {
-        if constexpr (BITS == 4) return r[step];
-        if constexpr (BITS == 2) return r[step / 2];
-        if constexpr (BITS == 3) {
-            const unsigned mask = step % 2 ? 0x0c0c0c0c : 0x30303030;
-            const unsigned top = step == 0 ? r[2] << 4 : step == 3 ? r[2] >> 4 : r[2];
-            return (top & mask) | (r[step / 2] & ~mask);
+            asm volatile("ld.shared.b32 %0, [%1];\n" : "=r"(r[2]) : "r"(block + 256 + lane * 4));
         }
     }
+
+    // Eight nibbles, the pairs of a step. Of 3 bits, the fourth bits of three steps' nibbles are the indices of the last.
+    __device__ __forceinline__ unsigned nibbles(int step) const {
+        if (BITS == 4 || step < 3) return r[step];
+        return (r[0] >> 3 & 0x11111111) | (r[1] >> 2 & 0x22222222) | (r[2] >> 1 & 0x44444444);
+    }
+};
+
+// Where pairs are looked up.
+struct Tables {
+    const unsigned char* shared;
+    unsigned copy;  // of this lane
+    Bytes bytes;    // of 3 bits
 };
 
 // The A operands of a step of a part.
 struct Values {
     unsigned r[PART][4];
 
-    __device__ __forceinline__ void look_up(const unsigned char* table, unsigned copy, const Indices (&indices)[PART], int step, int rows) {
+    __device__ __forceinline__ void look_up(const Tables& tables, const Indices (&indices)[PART], int step, int rows) {
 #pragma unroll
         for (int i = 0; i < PART; ++i) {
             if (i >= rows) continue;
-            const unsigned bytes = indices[i].bytes(step);
+            const unsigned nibbles = indices[i].nibbles(step);
+            const bool from_registers = REGISTER_STEPS >> step & 1;
+            if (from_registers) tables.bytes.look_up(r[i], step < 3 ? nibbles & 0x77777777 : nibbles);
 #pragma unroll
-            for (int j = 0; j < 4; ++j) {
-                const unsigned offset = __byte_perm(bytes, copy, 0x5504 | j << 4);
-                r[i][j] = *reinterpret_cast<const unsigned*>(table + offset + (TABLES == 2 && step % 2 ? ODD : 0));
-            }
+            for (int j = from_registers ? 2 : 0; j < 4; ++j)
+                r[i][j] = *reinterpret_cast<const unsigned*>(tables.shared + __byte_perm(nibbles, tables.copy, 0x5504 | j << 4));
         }
     }
 };
@@ -240,11 +260,12 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
     const int count = first < end ? (end - first + K_WARPS - 1) / K_WARPS : 0;  // this warp's blocks
     const unsigned ring = shared_address(shared) + T_BYTES + warp * STAGES * STAGE_BYTES;
 
-    const Tables tables(pairs);
+    const Table table(pairs);
+    const Tables tables = {shared, kept(lane * 4), Bytes(pairs)};
     BlockCopy copy(w, x, s, place.first_output + warp % WARPS_N * WN, place.first_token, m, n, k, first, end, group_inverse);
 #pragma unroll
     for (int stage = 0; stage < STAGES - 1; ++stage) copy.issue(ring + stage * STAGE_BYTES);
-    tables.store(shared_address(shared));
+    table.store(shared_address(shared));
 
     Accumulators total;
 #pragma unroll
@@ -255,7 +276,6 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
     Indices indices[3][PART];
     Values values[2];
     TokenFragments tokens[4];
-    const unsigned copy_of = kept(lane * 4);
     const unsigned scales_of = kept(W_BYTES + X_BYTES + lane / 4 * 4);
     const unsigned tokens_of = kept(W_BYTES + swizzled((lane & 7) + (BM == 8 ? 0 : lane / 16 * 8), lane >> 3 & 1));
     const auto rows_of = [](int part) { return part < N_FRAGMENTS / PART ? PART : N_FRAGMENTS % PART; };
@@ -270,7 +290,7 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
 #pragma unroll
     for (int step = 0; step < 4; ++step) load_tokens(tokens[step], ring + tokens_of, step);
     load(0, ring);
-    values[0].look_up(shared, copy_of, indices[0], 0, rows_of(0));
+    values[0].look_up(tables, indices[0], 0, rows_of(0));
 
     unsigned read = ring, write = ring + (STAGES - 1) * STAGE_BYTES;
     for (int block = 0; block < count; ++block) {
@@ -290,9 +310,9 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
                 }
                 if (step == 1) load(next_part, next_part == 0 ? next_stage : read);
                 if (step < 3)
-                    values[step + 1 & 1].look_up(shared, copy_of, indices[slot_of(part)], step + 1, rows);
+                    values[step + 1 & 1].look_up(tables, indices[slot_of(part)], step + 1, rows);
                 else
-                    values[0].look_up(shared, copy_of, indices[slot_of(next_part)], 0, rows_of(next_part));
+                    values[0].look_up(tables, indices[slot_of(next_part)], 0, rows_of(next_part));
 #pragma unroll
                 for (int i = 0; i < rows; ++i)
 #pragma unroll
