@@ -82,7 +82,7 @@ def _stream(
         warps_n * warps_k * block,
         ctas_per_sm,
         warps_k,
-        {"BITS": bits, "WARPS_K": warps_k // fold, "FOLD": fold, "REGISTER_STEPS": int(os.environ.get("RS", "0"))},
+        {"BITS": bits, "WARPS_K": warps_k // fold, "FOLD": fold, "SPAN": int(os.environ.get("SPAN", "1")), "REGISTER_STEPS": int(os.environ.get("RS", "0"))},
         {"bits": bits},
         f"w{bits}-stream",
         table_bytes=256 * PRMT_ENTRY_BYTES,

@@ -43,9 +43,12 @@ __device__ __forceinline__ unsigned kept(unsigned value) {
     return value;
 }
 
+// The bits of `a` where the mask has ones, those of `b` elsewhere.
+__device__ __forceinline__ unsigned select(unsigned mask, unsigned a, unsigned b) { return (a & mask) | (b & ~mask); }
+
 // The entry of the table of pairs that a byte of two nibbles stands for.
 __device__ __forceinline__ int pair_of(int byte) {
-    return BITS == 4 ? byte : (byte & 3) | (byte >> 2 & 0xc) | (byte << 2 & 0x10) | (byte >> 1 & 0x20);
+    return BITS == 4 ? byte : (byte >> 1 & 3) | (byte >> 3 & 0xc) | (byte << 1 & 0x10) | (byte >> 2 & 0x20);
 }
 
 // Copies of the table of pairs: this thread's chunks.
@@ -78,8 +81,8 @@ struct Bytes {
     __device__ __forceinline__ explicit Bytes(const unsigned* pairs) {
 #pragma unroll
         for (int i = 0; i < 2; ++i) {  // the first values of four pairs each
-            const unsigned a = __byte_perm(pairs[pair_of(4 * i)], pairs[pair_of(4 * i + 1)], 0x5140);
-            const unsigned b = __byte_perm(pairs[pair_of(4 * i + 2)], pairs[pair_of(4 * i + 3)], 0x5140);
+            const unsigned a = __byte_perm(pairs[pair_of(8 * i)], pairs[pair_of(8 * i + 2)], 0x5140);
+            const unsigned b = __byte_perm(pairs[pair_of(8 * i + 4)], pairs[pair_of(8 * i + 6)], 0x5140);
             low[i] = __byte_perm(a, b, 0x5410), high[i] = __byte_perm(a, b, 0x7632);
         }
     }
@@ -106,10 +109,17 @@ struct Indices {
         }
     }
 
-    // Eight nibbles, the pairs of a step. Of 3 bits, the fourth bits of three steps' nibbles are the indices of the last.
+    // Eight nibbles, the pairs of a step. Of 3 bits, an index is the nibble's upper three; the lowest of three steps' nibbles
+    // are the index of the last, and of a nibble whose lowest bit does not matter.
     __device__ __forceinline__ unsigned nibbles(int step) const {
         if (BITS == 4 || step < 3) return r[step];
-        return (r[0] >> 3 & 0x11111111) | (r[1] >> 2 & 0x22222222) | (r[2] >> 1 & 0x44444444);
+        return select(0x88888888, r[2] << 3, select(0x44444444, r[1] << 2, r[0] << 1));
+    }
+
+    // The same with the indices in the lower three bits, and zeros above.
+    __device__ __forceinline__ unsigned low_nibbles(int step) const {
+        if (BITS == 4 || step < 3) return r[step] >> 1 & 0x77777777;
+        return (r[2] << 2 & 0x44444444) | (r[1] << 1 & 0x22222222) | (r[0] & 0x11111111);
     }
 };
 
@@ -128,9 +138,9 @@ struct Values {
 #pragma unroll
         for (int i = 0; i < PART; ++i) {
             if (i >= rows) continue;
-            const unsigned nibbles = indices[i].nibbles(step);
             const bool from_registers = REGISTER_STEPS >> step & 1;
-            if (from_registers) tables.bytes.look_up(r[i], step < 3 ? nibbles & 0x77777777 : nibbles);
+            if (from_registers) tables.bytes.look_up(r[i], indices[i].low_nibbles(step));
+            const unsigned nibbles = from_registers && step == 3 ? indices[i].low_nibbles(step) << 1 : indices[i].nibbles(step);
 #pragma unroll
             for (int j = from_registers ? 2 : 0; j < 4; ++j)
                 r[i][j] = *reinterpret_cast<const unsigned*>(tables.shared + __byte_perm(nibbles, tables.copy, 0x5504 | j << 4));
@@ -151,7 +161,8 @@ struct BlockCopy {
 
     const unsigned char* w;  // this lane's chunk of the next block of the first row
     const half_bits *x, *s;  // likewise of the next block's tokens; of row 0 of the scales
-    long long w_stride, x_stride;  // bytes between rows of blocks, halves between the tokens of two passes
+    long long x_stride;  // bytes between rows of blocks, halves between the tokens of two passes
+    int w_stride;
     unsigned unit, units, group_inverse, n;
     int rows, tokens;  // that exist, from this lane's on
     unsigned x_offset;
@@ -160,8 +171,8 @@ struct BlockCopy {
     __device__ __forceinline__ BlockCopy(const unsigned char* indices, const half_bits* x_, const half_bits* scales, int first_output,
                                          int first_token, int m, int n_, int k, int block, int end, unsigned inverse) {
         const int lane = threadIdx.x & 31, row = lane / 8, chunk = lane % 8;
-        w_stride = static_cast<long long>(k / BLOCK_K) * BLOCK_BYTES;
-        w = indices + first_output / 16 * w_stride + static_cast<long long>(block) * BLOCK_BYTES + lane * 16;
+        w_stride = k / BLOCK_K * BLOCK_BYTES;
+        w = indices + static_cast<long long>(first_output / 16) * w_stride + static_cast<long long>(block) * BLOCK_BYTES + lane * 16;
         rows = lane < W_LANES ? (n_ - first_output) / 16 : 0;
         x = x_ + static_cast<long long>(first_token + row) * k + block * BLOCK_K + chunk * 8;
         x_stride = 4ll * k;
@@ -176,13 +187,12 @@ struct BlockCopy {
         group_inverse = inverse;
     }
 
-    __device__ __forceinline__ void issue(unsigned to) {
+    __device__ __forceinline__ void issue(unsigned to, int of_span) {
         const bool exists = unit < units;
         const unsigned lane = threadIdx.x & 31;
-        const unsigned char* row_of_blocks = w;
 #pragma unroll
-        for (int i = 0; i < N_FRAGMENTS; ++i, row_of_blocks += w_stride)
-            copy16(to + lane * 16 + i * BLOCK_BYTES, row_of_blocks, exists && i < rows, true);
+        for (int i = 0; i < N_FRAGMENTS; ++i)
+            copy16(to + lane * 16 + i * BLOCK_BYTES, w + static_cast<long long>(i) * w_stride, exists && i < rows, true);
         const half_bits* token = x;
 #pragma unroll
         for (int pass = 0; pass < X_PASSES; ++pass, token += x_stride)
@@ -190,9 +200,10 @@ struct BlockCopy {
         const unsigned scale_row = static_cast<unsigned long long>(unit) * group_inverse >> 31;
         copy16(to + W_BYTES + X_BYTES + lane * 16, s + scale_row * n, exists && copies_scales, true);
         copy_commit();
-        w += K_WARPS * BLOCK_BYTES;
-        x += K_WARPS * BLOCK_K;
-        unit += 2 * K_WARPS;
+        const int step = (of_span + STAGES - 1) % SPAN == SPAN - 1 ? (K_WARPS - 1) * SPAN + 1 : 1;  // blocks to the next one
+        w += step * BLOCK_BYTES;
+        x += step * BLOCK_K;
+        unit += 2 * step;
     }
 };
 
@@ -210,20 +221,16 @@ __device__ __forceinline__ void load_tokens(TokenFragments& to, unsigned at, int
     }
 }
 
-// Adds a part's sums to the total, times the scales of rows g and g + 8.
-__device__ __forceinline__ void scale_and_add(Accumulators& total, const float (&acc)[PART][M_FRAGMENTS][4], int part, unsigned scales) {
+// Adds the sums of a row of fragments to the total, times the scales of rows g and g + 8.
+__device__ __forceinline__ void scale_and_add(float (&total)[M_FRAGMENTS][4], const float (&acc)[M_FRAGMENTS][4], unsigned scales) {
+    unsigned pair;
+    asm volatile("ld.shared.b32 %0, [%1];\n" : "=r"(pair) : "r"(scales));
+    float scale[2];
+    to_floats(scale, pair);
 #pragma unroll
-    for (int i = 0; i < PART; ++i) {
-        if (part * PART + i >= N_FRAGMENTS) continue;
-        unsigned pair;
-        asm volatile("ld.shared.b32 %0, [%1];\n" : "=r"(pair) : "r"(scales + (part * PART + i) * 32));
-        float scale[2];
-        to_floats(scale, pair);
+    for (int j = 0; j < M_FRAGMENTS; ++j)
 #pragma unroll
-        for (int j = 0; j < M_FRAGMENTS; ++j)
-#pragma unroll
-            for (int v = 0; v < 4; ++v) total[part * PART + i][j][v] += acc[i][j][v] * scale[v >> 1];
-    }
+        for (int v = 0; v < 4; ++v) total[j][v] += acc[j][v] * scale[v >> 1];
 }
 
 // Add the sums of the warps beyond the first WARPS_K along K to theirs; the others are done.
@@ -256,15 +263,16 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
     extern __shared__ __align__(128) unsigned char shared[];
     const Place place(group_shift, slice, longer_slices);
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-    const int first = place.begin * BLOCKS + warp / WARPS_N, end = min(k / BLOCK_K, (place.begin + place.count) * BLOCKS);
-    const int count = first < end ? (end - first + K_WARPS - 1) / K_WARPS : 0;  // this warp's blocks
+    const int first = place.begin * BLOCKS + warp / WARPS_N * SPAN, end = min(k / BLOCK_K, (place.begin + place.count) * BLOCKS);
+    const int rest = (end - first) % (K_WARPS * SPAN);
+    const int count = first < end ? (end - first) / (K_WARPS * SPAN) * SPAN + (rest < SPAN ? rest : SPAN) : 0;  // this warp's blocks
     const unsigned ring = shared_address(shared) + T_BYTES + warp * STAGES * STAGE_BYTES;
 
     const Table table(pairs);
     const Tables tables = {shared, kept(lane * 4), Bytes(pairs)};
     BlockCopy copy(w, x, s, place.first_output + warp % WARPS_N * WN, place.first_token, m, n, k, first, end, group_inverse);
 #pragma unroll
-    for (int stage = 0; stage < STAGES - 1; ++stage) copy.issue(ring + stage * STAGE_BYTES);
+    for (int stage = 0; stage < STAGES - 1; ++stage) copy.issue(ring + stage * STAGE_BYTES, stage - STAGES + 1 + STAGES * SPAN);
     table.store(shared_address(shared));
 
     Accumulators total;
@@ -272,7 +280,7 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
     for (int i = 0; i < VECTORS; ++i)
 #pragma unroll
         for (int v = 0; v < 4; ++v) total[i / M_FRAGMENTS][i % M_FRAGMENTS][v] = 0.f;
-    float acc[PART][M_FRAGMENTS][4];
+    float acc[SPAN > 1 ? N_FRAGMENTS : PART][M_FRAGMENTS][4];
     Indices indices[3][PART];
     Values values[2];
     TokenFragments tokens[4];
@@ -293,38 +301,48 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
     values[0].look_up(tables, indices[0], 0, rows_of(0));
 
     unsigned read = ring, write = ring + (STAGES - 1) * STAGE_BYTES;
-    for (int block = 0; block < count; ++block) {
-        const unsigned next_stage = read == ring + (STAGES - 1) * STAGE_BYTES ? ring : read + STAGE_BYTES;
+    for (int block = 0; block < count; block += SPAN) {
 #pragma unroll
-        for (int part = 0; part < PARTS; ++part) {
-            const int next_part = (part + 1) % PARTS, rows = rows_of(part);
+        for (int u = 0; u < SPAN; ++u) {
+            if (u > 0 && block + u >= count) continue;
+            const bool last = u == SPAN - 1 || block + u + 1 >= count;  // of those that share their scales
+            const unsigned next_stage = read == ring + (STAGES - 1) * STAGE_BYTES ? ring : read + STAGE_BYTES;
+            copy.issue(write, u);
+            write = write == ring + (STAGES - 1) * STAGE_BYTES ? ring : write + STAGE_BYTES;
 #pragma unroll
-            for (int step = 0; step < 4; ++step) {
-                if (part == 0 && step == 0) {
-                    copy.issue(write);
-                    write = write == ring + (STAGES - 1) * STAGE_BYTES ? ring : write + STAGE_BYTES;
-                }
-                if (next_part == 0 && step == 0) {  // the next block must have arrived
-                    copy_wait<STAGES - 2>();
-                    __syncwarp();
-                }
-                if (step == 1) load(next_part, next_part == 0 ? next_stage : read);
-                if (step < 3)
-                    values[step + 1 & 1].look_up(tables, indices[slot_of(part)], step + 1, rows);
-                else
-                    values[0].look_up(tables, indices[slot_of(next_part)], 0, rows_of(next_part));
+            for (int part = 0; part < PARTS; ++part) {
+                const int next_part = (part + 1) % PARTS, rows = rows_of(part);
 #pragma unroll
-                for (int i = 0; i < rows; ++i)
-#pragma unroll
-                    for (int j = 0; j < M_FRAGMENTS; ++j) {
-                        if (step == 0) acc[i][j][0] = acc[i][j][1] = acc[i][j][2] = acc[i][j][3] = 0.f;
-                        mma(acc[i][j], values[step & 1].r[i], tokens[step].r[j], acc[i][j]);
+                for (int step = 0; step < 4; ++step) {
+                    if (next_part == 0 && step == 0) {  // the next block must have arrived
+                        copy_wait<STAGES - 2>();
+                        __syncwarp();
                     }
-                if (next_part == 0) load_tokens(tokens[step], next_stage + tokens_of, step);
-                if (step == 3) scale_and_add(total, acc, part, read + scales_of);
+                    if (step == 1) load(next_part, next_part == 0 ? next_stage : read);
+                    if (step < 3)
+                        values[step + 1 & 1].look_up(tables, indices[slot_of(part)], step + 1, rows);
+                    else
+                        values[0].look_up(tables, indices[slot_of(next_part)], 0, rows_of(next_part));
+#pragma unroll
+                    for (int i = 0; i < rows; ++i)
+#pragma unroll
+                        for (int j = 0; j < M_FRAGMENTS; ++j) {
+                            float(&sum)[4] = acc[SPAN > 1 ? part * PART + i : i][j];
+                            if (u == 0 && step == 0) sum[0] = sum[1] = sum[2] = sum[3] = 0.f;
+                            mma(sum, values[step & 1].r[i], tokens[step].r[j], sum);
+                        }
+                    if (next_part == 0) load_tokens(tokens[step], next_stage + tokens_of, step);
+                    if (SPAN == 1 && step == 3)
+#pragma unroll
+                        for (int i = 0; i < rows; ++i)
+                            scale_and_add(total[part * PART + i], acc[i], read + scales_of + (part * PART + i) * 32);
+                }
             }
+            if (SPAN > 1 && last)
+#pragma unroll
+                for (int i = 0; i < N_FRAGMENTS; ++i) scale_and_add(total[i], acc[i], read + scales_of + i * 32);
+            read = next_stage;
         }
-        read = next_stage;
     }
 
     copy_wait<0>();
