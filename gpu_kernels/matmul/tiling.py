@@ -52,6 +52,8 @@ class Tile:
     overhead_stages: float = 0.0
     source: str = "kernel.cu"  # in the scheme's folder
     targets: tuple[str, ...] = ()  # that it is compiled for; none: those of its scheme
+    # Values of the scheme's options that it cannot do.
+    excluded: Mapping[str, tuple[int | str | bool, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

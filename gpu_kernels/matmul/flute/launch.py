@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
 from gpu_kernels.matmul.common import Arrays, Options, build_launch, check_sizes
@@ -11,6 +9,7 @@ from gpu_kernels.matmul.tiling import BLOCK_K, WORD_BYTES, Tile
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError, unknown
 from sim.isa.launch import KernelLaunch
+from workloads.schemes.flute import NIBBLES, SLICED
 
 SCHEME = "flute"
 KERNEL = "flute_matmul"
@@ -20,6 +19,7 @@ PRMT_ENTRY_BYTES = 256  # 32 copies of a pair and as much room unused: one PRMT 
 ALIGNMENT = 128  # of a warp's blocks in shared memory
 SCALE_K = 32  # columns to which a row of scales is staged
 OVERHEAD_STAGES = 3.0  # filling table and pipeline, adding up and storing
+STREAM_TOKENS = 16
 STREAM_TARGETS = ("sm_90a",)  # others have too little shared memory for what is in flight
 INVERSE_BITS = 31  # the kernel computes column / group as column / 32 * inverse >> 31
 
@@ -49,7 +49,7 @@ def _tile(
         ctas_per_sm,
         warps_k,
         {"BITS": bits, "COPIES": copies, "ENTRY_BYTES": entry},
-        {"bits": bits},
+        {"bits": bits, "layout": SLICED} if bits == 3 else {"bits": bits},
         f"w{bits}" + (f"c{copies}" if copies < 32 else ""),
         conflict_free=copies == 32,
         table_bytes=4**bits * entry,
@@ -59,39 +59,39 @@ def _tile(
 
 
 def _stream(
-    bits: int,
-    tokens: int,
-    outputs: int,
-    warps: tuple[int, int],
-    fold: int,
-    stages: int,
-    ctas_per_sm: int = 1,
+    bits: int, outputs: int, warps: tuple[int, int], fold: int, stages: int, span: int, register_steps: int = 0
 ) -> Tile:
     """A tile of stream.cu. ``warps``: along N and K; ``fold``: of those along K, layers that are added up first."""
     warps_n, warps_k = warps
     own = outputs // warps_n
-    block = own * BLOCK_K * bits // 8 + tokens * BLOCK_K * HALF_BYTES + own * HALF_BYTES
-    block = -(-block // ALIGNMENT) * ALIGNMENT
+    rows = own * BLOCK_K * bits // 8 + STREAM_TOKENS * BLOCK_K * HALF_BYTES + own * HALF_BYTES
+    block = -(-rows // ALIGNMENT) * ALIGNMENT
     return Tile(
-        tokens,
+        STREAM_TOKENS,
         outputs,
         1,
         warps_n,
         stages,
-        warps_k,
+        warps_k * span,
         warps_n * warps_k * block,
-        ctas_per_sm,
+        1,
         warps_k,
-        {"BITS": bits, "WARPS_K": warps_k // fold, "FOLD": fold, "SPAN": int(os.environ.get("SPAN", "1")), "REGISTER_STEPS": int(os.environ.get("RS", "0"))},
-        {"bits": bits},
+        {
+            "BITS": bits,
+            "WARPS_K": warps_k // fold,
+            "FOLD": fold,
+            "SPAN": span,
+            "REGISTER_STEPS": register_steps,
+        },
+        {"bits": bits, "layout": NIBBLES} if bits == 3 else {"bits": bits},
         f"w{bits}-stream",
         table_bytes=256 * PRMT_ENTRY_BYTES,
         source="stream.cu",
         targets=STREAM_TARGETS,
+        excluded={"group_size": (32,) if span == 1 else (32, 64)},
     )
 
 
-_TRY=[_stream(*eval(t)) for t in os.environ.get("FLUTE_TRY","").split(";") if t]
 TILES = {
     tile.name: tile
     for tile in (
@@ -107,7 +107,14 @@ TILES = {
         _tile(3, 64, 128, (1, 2, 4), 3, 4, 1),
         _tile(2, 16, 128, (1, 2, 4), 3, 4, 2),
         _tile(2, 64, 128, (1, 2, 4), 3, 4, 1),
-        *_TRY,
+        _stream(4, 64, (1, 8), 1, 4, 1),
+        _stream(4, 96, (1, 8), 2, 3, 1),
+        _stream(4, 192, (2, 4), 1, 3, 1),
+        _stream(4, 224, (2, 4), 2, 3, 1),
+        _stream(3, 64, (1, 8), 1, 4, 2, 8),
+        _stream(3, 96, (1, 8), 2, 3, 2, 8),
+        _stream(3, 192, (2, 4), 1, 3, 2, 8),
+        _stream(3, 224, (2, 4), 2, 3, 2, 8),
     )
 }
 

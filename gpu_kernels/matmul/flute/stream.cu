@@ -148,6 +148,14 @@ struct Values {
     }
 };
 
+// c += a * b if `enabled`: tokens 8..15 often do not exist.
+__device__ __forceinline__ void optional_mma(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2], bool enabled) {
+    asm("{ .reg .pred p; setp.ne.b32 p, %10, 0;\n"
+        "@p mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3}; }\n"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(static_cast<int>(enabled)));
+}
+
 // The two halves of a word.
 __device__ __forceinline__ void to_floats(float (&to)[2], unsigned pair) {
     asm("{ .reg .b16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b; }\n"
@@ -264,6 +272,7 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
     const Place place(group_shift, slice, longer_slices);
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
     const int first = place.begin * BLOCKS + warp / WARPS_N * SPAN, end = min(k / BLOCK_K, (place.begin + place.count) * BLOCKS);
+    const bool many = m - place.first_token > 8;
     const int rest = (end - first) % (K_WARPS * SPAN);
     const int count = first < end ? (end - first) / (K_WARPS * SPAN) * SPAN + (rest < SPAN ? rest : SPAN) : 0;  // this warp's blocks
     const unsigned ring = shared_address(shared) + T_BYTES + warp * STAGES * STAGE_BYTES;
@@ -329,7 +338,10 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
                         for (int j = 0; j < M_FRAGMENTS; ++j) {
                             float(&sum)[4] = acc[SPAN > 1 ? part * PART + i : i][j];
                             if (u == 0 && step == 0) sum[0] = sum[1] = sum[2] = sum[3] = 0.f;
-                            mma(sum, values[step & 1].r[i], tokens[step].r[j], sum);
+                            if (j == 0)
+                                mma(sum, values[step & 1].r[i], tokens[step].r[j], sum);
+                            else
+                                optional_mma(sum, values[step & 1].r[i], tokens[step].r[j], many);
                         }
                     if (next_part == 0) load_tokens(tokens[step], next_stage + tokens_of, step);
                     if (SPAN == 1 && step == 3)
