@@ -1,68 +1,139 @@
 """The accumulator study: what a shift of the accumulator costs on this GPU, with and without hardware for it.
 
-Not one of the reports on a sweep: its data come from ``tcsim study accumulator``.
+Not one of the reports on a sweep: its data come from ``tcsim study accumulator``. Here is what it found, as rows;
+``accumulator_findings`` has what follows from them, ``accumulator_conclusion`` says it in words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property
 
-from reports.output import replace_file, save_figure, write_csv
+from reports.naming import unique
 
 IDEAL, SOFTWARE, HARDWARE, EXPLICIT = "ideal", "software_shift", "extension", "explicit"
-VARIANTS = (IDEAL, HARDWARE, SOFTWARE, EXPLICIT)
+OPERANDS = "operand_shift"
+VARIANTS = (IDEAL, HARDWARE, OPERANDS, SOFTWARE, EXPLICIT)
+EXISTING = (SOFTWARE, EXPLICIT, OPERANDS)  # what needs no shifter
 WORDS = {
     IDEAL: "no scales (a bound)",
     HARDWARE: "shift in the tensor core (hypothetical)",
+    OPERANDS: "shifts packed into the operands",
     SOFTWARE: "shift in registers",
     EXPLICIT: "dequantize per group",
 }
-WORTH_PCT = 2.0  # a gain below this is called none
+DECODE, PREFILL = "decode", "prefill"
+EXTENSION = "tender_accumulator"
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is run: a scheme with its options, on hardware that may not exist."""
+
+    scheme: str
+    variant: str = ""  # empty for schemes that have none
+    groups: int = 0  # 1 if the variant does not depend on them
+    options: str = ""  # other ones, as text
+    extensions: str = ""  # joined by plus signs
 
 
 @dataclass(frozen=True)
 class Timed:
-    """One layer of the model, simulated."""
+    """One layer of a model, simulated."""
 
-    scheme: str
-    variant: str  # empty for schemes that have none
-    groups: int
+    model: str
+    method: Method
     m: int
     layer: str
+    n: int
+    k: int
     count: int  # in the model
     time_us: float
     energy_uj: float
     bound_by: str
+    tile: str
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What one step takes beside its linear layers, in µs: a lower bound."""
+
+    model: str
+    phase: str
+    m: int
+    head_us: float
+    attention_us: float
+    launches_us: float
+
+    @property
+    def us(self) -> float:
+        """Return all of it."""
+        return self.head_us + self.attention_us + self.launches_us
+
+
+@dataclass(frozen=True)
+class Bordered:
+    """One matmul with some number of groups; ``accumulator``: which hypothetical one, empty if none."""
+
+    method: Method
+    accumulator: str
+    m: int
+    n: int
+    k: int
+    time_us: float
+    energy_uj: float
 
 
 @dataclass(frozen=True)
 class Overflow:
-    """Sums in an accumulator of some width, on synthetic activations."""
+    """Sums in an accumulator of some width, on activations with published outliers."""
 
     bits: int  # of the operands
     groups: int
+    shift: int  # bits from one group to the next
     width: int  # of the accumulator
     mode: str
     overflows_per_million: float  # of the steps of all sums
-    sqnr_db: float
-    widest_bits: int  # that its sums reached, sign included; the widest accumulator says what is needed
+    db: float  # beside the ordinary channels' share of the outputs
+    widest_bits: int  # that exact sums take, sign included
 
 
 @dataclass(frozen=True)
-class Accurate:
-    """The error of a scheme on synthetic activations with outlier channels."""
+class GroupLevel:
+    """The error of Tender with some number of groups; ``where``: MiniLM or a profile."""
 
-    scheme: str
+    bits: int
     groups: int
-    sqnr_db: float
+    where: str
+    db: float
+    wrapped_pct: float  # of the sums, that did not fit INT32
+
+
+@dataclass(frozen=True)
+class Level:
+    """The error of a format, in dB, where it was measured."""
+
+    accuracy: str  # the format
+    where: str
+    db: float
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One of those between which to choose: what is timed, and whose error is measured."""
+
+    name: str
+    accuracy: str
+    method: Method
+    area_um2: float  # of hypothetical hardware, per SM
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """One number of the hypothetical hardware, and why it is what it is."""
+    """One number of a hypothetical unit, and why it is what it is."""
 
+    extension: str
+    setting: str
     name: str
     value: float
     unit: str
@@ -70,153 +141,133 @@ class Hardware:
 
 
 @dataclass(frozen=True)
+class Shifter:
+    """A synthesized unit with a shifter, beside the same without, in per cent."""
+
+    position: str
+    shift_range: int
+    gates: float  # added
+    area_pct: float
+    delay_pct: float
+    mac_energy_pct: float  # of an operation that does not shift
+    shift_energy_pct: float  # of one that does, or of the bubble
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Groups that end at tensor instructions: padded with zeros, or aligned."""
+
+    scheme: str
+    m: int
+    groups: int
+    step: int
+    zeros_pct: float  # of the padded columns
+    padded_us: float
+    aligned_us: float
+    padded_db: float
+    aligned_db: float
+    overflows: int  # of INT32, both ways together
+
+
+@dataclass(frozen=True)
+class OrderTime:
+    """What quantizing M rows takes, in their own order and brought into another one."""
+
+    m: int
+    k: int
+    plain_us: float
+    gather_us: float
+    scatter_us: float
+
+
+@dataclass(frozen=True)
+class OrderLevel:
+    """The error with an order per chunk and with one for all; channels drift from chunk to chunk."""
+
+    drift_octaves: float
+    own_db: float
+    shared_db: float
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What this machine cannot run."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Study:
     """All that the page shows."""
 
+    title: str
     arch: str
-    model: str
+    sms: int
+    models: tuple[str, ...]
+    phases: tuple[tuple[str, int], ...]  # (phase, M)
+    groups: tuple[int, ...]
+    places: tuple[str, ...]  # where errors were measured; the first one decides the front
     timed: tuple[Timed, ...]
+    rest: tuple[Rest, ...]
+    borders: tuple[Bordered, ...]
     overflow: tuple[Overflow, ...]
-    accurate: tuple[Accurate, ...]
+    by_groups: tuple[GroupLevel, ...]
+    levels: tuple[Level, ...]
+    contenders: tuple[Contender, ...]
     hardware: tuple[Hardware, ...]
-    other_us: dict[int, float]  # M -> time of one pass through the model outside its linear layers
+    shifters: tuple[Shifter, ...]
+    unit: str  # that was synthesized, in words
+    ends: tuple[Ends, ...]
+    order_times: tuple[OrderTime, ...]
+    order_levels: tuple[OrderLevel, ...]
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...] = ()
 
-    @property
-    def sizes(self) -> list[int]:
-        """Return the M, rising."""
-        return sorted({each.m for each in self.timed})
+    @cached_property
+    def schemes(self) -> tuple[str, ...]:
+        """Return the schemes that have variants."""
+        return unique(each.method.scheme for each in self.timed if each.method.variant)
 
-    @property
-    def groups(self) -> list[int]:
-        """Return the numbers of groups, rising."""
-        return sorted({each.groups for each in self.timed if each.variant})
+    @cached_property
+    def index(self) -> dict[tuple[str, Method, int], tuple[Timed, ...]]:
+        """Return the layers of each model, method and M."""
+        found: dict[tuple[str, Method, int], tuple[Timed, ...]] = {}
+        for each in self.timed:
+            key = each.model, each.method, each.m
+            found[key] = (*found.get(key, ()), each)
+        return found
 
+    def layers(self, model: str, method: Method, m: int) -> tuple[Timed, ...]:
+        """Return the linear layers of a model; none if the method was not run there."""
+        return self.index.get((model, method, m), ())
 
-def model_us(rows: Iterable[Timed], scheme: str, variant: str, groups: int, m: int) -> float:
-    """Return the time of all linear layers of the model."""
-    return sum(each.count * each.time_us for each in _chosen(rows, scheme, variant, groups, m))
+    def us(self, model: str, method: Method, m: int) -> float:
+        """Return the time of all linear layers of the model."""
+        return sum(each.count * each.time_us for each in self.layers(model, method, m))
 
+    def mj(self, model: str, method: Method, m: int) -> float:
+        """Return the energy of all linear layers of the model, in mJ."""
+        return sum(each.count * each.energy_uj for each in self.layers(model, method, m)) / 1e3
 
-def model_mj(rows: Iterable[Timed], scheme: str, variant: str, groups: int, m: int) -> float:
-    """Return the energy of all linear layers of the model, in mJ."""
-    return sum(each.count * each.energy_uj for each in _chosen(rows, scheme, variant, groups, m)) / 1e3
+    def method(self, scheme: str, variant: str, groups: int) -> Method | None:
+        """Return the method of a scheme's variant, if it was run."""
+        wanted = scheme, variant, 1 if variant == IDEAL else groups
+        return next((each for each in self.methods if _named(each) == wanted), None)
 
+    @cached_property
+    def methods(self) -> tuple[Method, ...]:
+        """Return all that was timed on models."""
+        return unique(each.method for each in self.timed)
 
-def _chosen(rows: Iterable[Timed], scheme: str, variant: str, groups: int, m: int) -> list[Timed]:
-    wanted = scheme, variant, groups, m
-    return [each for each in rows if (each.scheme, each.variant, each.groups, each.m) == wanted]
+    def rest_of(self, model: str, phase: str, m: int) -> Rest:
+        """Return what a step takes beside its linear layers."""
+        return next(each for each in self.rest if (each.model, each.phase, each.m) == (model, phase, m))
 
-
-def gain_pct(study: Study, scheme: str, groups: int, m: int, whole: bool) -> float:
-    """Return by how much the hardware beats the best kernel without it; ``whole``: with the rest of the model."""
-    rest = study.other_us[m] if whole else 0.0
-    software = min(model_us(study.timed, scheme, variant, groups, m) for variant in (SOFTWARE, EXPLICIT))
-    hardware = model_us(study.timed, scheme, HARDWARE, groups, m)
-    return 100 * ((software + rest) / (hardware + rest) - 1)
-
-
-def schemes(study: Study) -> list[str]:
-    """Return the schemes that have the variants."""
-    return list(dict.fromkeys(each.scheme for each in study.timed if each.variant))
-
-
-def conclusion(study: Study) -> list[str]:
-    """Say in words where the extension pays."""
-    lines = [line for scheme in schemes(study) for line in _pays(study, scheme)]
-    return [*lines, *_numerics(study)]
-
-
-def _pays(study: Study, scheme: str) -> list[str]:
-    lines = []
-    for groups in study.groups:
-        if groups == 1:
-            continue
-        gains = {m: gain_pct(study, scheme, groups, m, whole=False) for m in study.sizes}
-        best = max(gains, key=lambda m: gains[m])
-        whole = gain_pct(study, scheme, groups, best, whole=True)
-        if gains[best] < WORTH_PCT:
-            lines.append(
-                f"{scheme}, {groups} groups: the extension does not pay at any M of {_listed(study.sizes)}: at most "
-                f"{gains[best]:+.1f} % over the best kernel without it (M = {best})."
-            )
-        else:
-            where = _listed([m for m in study.sizes if gains[m] >= WORTH_PCT])
-            lines.append(
-                f"{scheme}, {groups} groups: the extension pays at M = {where}: up to {gains[best]:+.1f} % over the "
-                f"best kernel without it (M = {best}), {whole:+.1f} % of the whole model."
-            )
-    return lines
+    def level(self, accuracy: str, where: str) -> float:
+        """Return the error of a format."""
+        return next(each.db for each in self.levels if (each.accuracy, each.where) == (accuracy, where))
 
 
-def _numerics(study: Study) -> list[str]:
-    lines = []
-    for bits in sorted({each.bits for each in study.overflow}):
-        for groups in study.groups:
-            rows = [each for each in study.overflow if (each.bits, each.groups) == (bits, groups)]
-            needed = max((each.widest_bits for each in rows), default=0)
-            if needed:
-                lines.append(f"INT{bits}, {groups} groups: the synthetic sums need up to {needed} bits.")
-    return lines
-
-
-def _listed(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values))
-
-
-def render(study: Study, out_dir: Path) -> list[Path]:
-    """Write the page, its figure and its tables."""
-    from reports.accumulator_figure import draw
-    from reports.style import drawing
-
-    paths = [
-        write_csv(
-            [asdict(each) for each in rows], [each.name for each in fields(kind)], out_dir / f"{name}.csv"
-        )
-        for name, kind, rows in (
-            ("times", Timed, study.timed),
-            ("overflow", Overflow, study.overflow),
-            ("accuracy", Accurate, study.accurate),
-            ("hardware", Hardware, study.hardware),
-        )
-    ]
-    with drawing():
-        paths += save_figure(draw(study), out_dir, "accumulator")
-    text = page(study)
-    return [replace_file(out_dir / "accumulator.md", lambda path: _write(path, text)), *paths]
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def page(study: Study) -> str:
-    """Return the study as one page of Markdown."""
-    from reports.markdown import table
-
-    header = ("scheme", "groups", "M", *(WORDS[name] for name in VARIANTS), "gain", "of the whole model")
-    rows = [
-        (
-            f"`{scheme}`",
-            str(groups),
-            str(m),
-            *(f"{model_us(study.timed, scheme, name, groups, m) / 1e3:.3f}" for name in VARIANTS),
-            f"{gain_pct(study, scheme, groups, m, False):+.1f} %",
-            f"{gain_pct(study, scheme, groups, m, True):+.1f} %",
-        )
-        for scheme in schemes(study)
-        for groups in study.groups
-        for m in study.sizes
-    ]
-    quantities = [(each.name, f"{each.value:g} {each.unit}", each.rationale) for each in study.hardware]
-    parts = [
-        f"# Accumulator study: {study.model} on {study.arch}",
-        "\n".join(f"* {line}" for line in conclusion(study)),
-        "Time of all linear layers in ms; the gain is that of the shift in the tensor core over the best kernel "
-        "without it. The whole model adds attention over 2048 tokens of context and the launches of its other "
-        "kernels, as bounds by bytes. Activations are synthetic.",
-        table(header, rows),
-        "![Accumulator study](accumulator.png)",
-        "The hypothetical hardware:",
-        table(("what", "value", "why"), quantities, left=3),
-    ]
-    return "\n\n".join(parts) + "\n"
+def _named(method: Method) -> tuple[str, str, int]:
+    return method.scheme, method.variant, method.groups

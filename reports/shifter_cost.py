@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from reports.output import save_figure, write_csv
-from sim.arch.accumulator import Cost, Costs, Design, Overhead, overhead
+from sim.arch.accumulator import Cost, Costs, Design, Overhead, Position, overhead
 
-C_PATH, BEHIND = "c_path", "behind_adder"
-PLACES = {C_PATH: "in the path of C", BEHIND: "behind the adder"}
+C_PATH: Position = "c_path"
+BEHIND: Position = "behind_adder"
+PLACES: dict[Position, str] = {C_PATH: "in the path of C", BEHIND: "behind the adder"}
 FILE = "shifter_cost"
 USUAL_BITS = 32
 

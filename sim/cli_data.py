@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sim.commands.options import Arch, K, N, Suite, Workers
+from sim.commands.options import Arch, K, N, Suite, Weights, Workers
 
 
 def validate(
@@ -85,14 +85,42 @@ def accelerator(
 
 def accumulator(
     arch: Arch = "h200",
-    model: Annotated[str, typer.Option("--model", help="tcsim list models.")] = "llama3-8b",
-    out: Annotated[Path | None, typer.Option("--out", help="Directory for the page and its tables.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            help="What to vary: a YAML file like arch_configs/studies/accumulator.yaml, the default.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="In place of the file's models (tcsim list models).")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="Directory for the page, its figures and tables; keeps what was simulated."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     workers: Workers = None,
 ) -> None:
     """Accumulators that shift by powers of two (Tender): where they pay."""
     from sim.commands import study as command
 
-    command.run("accumulator", arch, model, out, workers)
+    command.accumulator(arch, config, model, out, as_json, workers)
+
+
+def banks(
+    arch: Arch = "h200",
+    out: Annotated[Path | None, typer.Option("--out", help="Directory for the page and its tables.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    weights: Weights = None,
+    workers: Workers = None,
+) -> None:
+    """Look-ups in shared memory: what bank conflicts cost, and where hardware for look-ups pays."""
+    from sim.commands import study_banks as command
+
+    command.run(arch, out, workers, as_json, weights)
 
 
 def accuracy(
@@ -166,5 +194,6 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
     studies = typer.Typer(help="Study hypothetical hardware, and number formats.")
     studies.command()(accumulator)
+    studies.command()(banks)
     studies.command()(accuracy)
     app.add_typer(studies, name="study")

@@ -64,7 +64,7 @@ def _result(workload: Workload, run: ChipRun, gpu: GpuSpec, extensions: tuple[st
     split = accounting.breakdown_us(run, accounting.usage(run, gpu, totals))
     bound = max(split, key=lambda name: split[name])
     energy = energy_uj(totals, accounting.tensor_ops(run), run.time_us, gpu) | {
-        each.name: each.energy_uj(accounting.mma_of(run, each.name))
+        each.name: each.energy_uj(accounting.marked_blocks(run, each.name))
         for each in map(get_extension, extensions)
     }
     return RunResult(

@@ -13,7 +13,7 @@ from gpu_kernels.matmul.tiling import WORD_BYTES, Problem, Tile, choose_splits, 
 from gpu_kernels.programs.store import load_program
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError
-from sim.isa.launch import Buffer, BufferRef, KernelLaunch, TensorMap
+from sim.isa.launch import Argument, Buffer, BufferRef, KernelLaunch, TensorMap
 
 LARGEST = 2**31 - 1  # sizes and grid.x are 32-bit in the kernels
 LARGEST_GRID_YZ = 65535
@@ -30,7 +30,7 @@ def build_launch(
     k: int,
     gpu: GpuSpec,
     buffers: Mapping[str, tuple[int, str]],
-    scalars: tuple[np.int32 | np.uint32 | np.void, ...],
+    scalars: tuple[Argument, ...],
     operands: Arrays | None,
     maps: Mapping[str, TensorMap] = MappingProxyType({}),
 ) -> KernelLaunch:

@@ -1,20 +1,37 @@
 // What the Tender kernels share: Y = (sum over groups g of P_g * 2^(G-g)) * factor of the token * scale of the output,
 // where P_g = X_g * W_g^T in integers, groups in order along K, the one with the largest scale first.
 //
-// Borders    K is counted in steps of 32 columns, the depth of one mma. Before step `at[i]` the accumulators are worth
-//            one position more, that is they are doubled once; entries ascend, an empty group repeats its border, and
-//            the rest are ~0. They are kernel parameters: constants that the threads index, no memory is read.
+// Borders    K is counted in steps of 32 columns, 64 of INT4, the depth of one mma. Before step `at[i]` the accumulators
+//            are worth one position more, that is they are doubled once; entries ascend, an empty group repeats its
+//            border, and the rest are ~0. They are kernel parameters: constants that the threads index, no memory is read.
 // Variants   how a border is crossed, fixed when compiling:
 //            EXPLICIT        total += acc * 2^(G-g) in fp32, acc = 0: what a kernel does that knows nothing of powers of two
 //            SOFTWARE_SHIFT  acc <<= 1 in registers
 //            EXTENSION       an mma that reads its accumulator shifted: hypothetical, marked by `pmevent 1` before it
 //            IDEAL           nothing is done: the sum of P_g, a bound on the time and no result
+// INT4       two codes in a byte, the first in its low half: m16n8k64 on sm_80 to sm_89. Hopper has none; there it is
+//            hypothetical: a `pmevent 2` in a kernel says that its INT8 mma read their registers as nibbles.
 
 #pragma once
 
 constexpr int EXPLICIT = 0, SOFTWARE_SHIFT = 1, EXTENSION = 2, IDEAL = 3;
 constexpr int BORDERS = 24;
-constexpr int STEP_COLUMNS = 32;
+
+#ifndef INT4
+#define INT4 0
+#endif
+#if INT4 && __CUDA_ARCH__ < 900
+#define TENDER_MMA "mma.sync.aligned.m16n8k64.row.col.s32.s4.s4.s32"
+#else
+#define TENDER_MMA "mma.sync.aligned.m16n8k32.row.col." TENDER_TYPES
+#endif
+
+// Say what the kernel's INT8 mma stand for; once, before them.
+__device__ __forceinline__ void mark_numbers() {
+#if INT4 && __CUDA_ARCH__ >= 900
+    asm volatile("pmevent 2;\n");
+#endif
+}
 
 struct Borders {
     unsigned at[BORDERS];
@@ -35,7 +52,7 @@ struct Flag {
 };
 
 __device__ __forceinline__ void integer_mma(int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const int (&c)[4]) {
-    asm("mma.sync.aligned.m16n8k32.row.col." TENDER_TYPES " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};\n"
+    asm(TENDER_MMA " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};\n"
         : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]));
 }
@@ -43,7 +60,7 @@ __device__ __forceinline__ void integer_mma(int (&d)[4], const unsigned (&a)[4],
 // D = A * B + (D << 1) on a machine with the extension tender_accumulator.
 __device__ __forceinline__ void shifted_mma(int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     asm volatile("pmevent 1;\n"
-                 "mma.sync.aligned.m16n8k32.row.col." TENDER_TYPES " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+                 TENDER_MMA " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
                  : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }

@@ -26,9 +26,10 @@ Shape = tuple[int, int, int, int, int]  # tokens, outputs, warps along each, CTA
 
 
 def tiles_of(
-    shapes: Mapping[str, tuple[Shape, ...]], magic: bool = False, stages: int = 4
+    shapes: Mapping[str, tuple[Shape, ...]], magic: bool = False, stages: int = 4, int4: bool = False
 ) -> dict[str, Tile]:
-    """Return the tiles of each variant; ``magic``: no group's sum reaches 2^22."""
+    """Return the tiles of each variant; ``magic``: no group's sum reaches 2^22; ``int4``: two codes in a byte."""
+    packed = {"INT4": 1} if int4 else {}
     found = {}
     for variant, of_variant in shapes.items():
         for tokens, outputs, warps_m, warps_n, ctas_per_sm in of_variant:
@@ -41,7 +42,7 @@ def tiles_of(
                 blocks=1,
                 stage_bytes=(tokens + outputs) * BLOCK_K * HALF_BYTES,
                 ctas_per_sm=ctas_per_sm,
-                extra={"VARIANT": VARIANTS[variant], "MAGIC": int(magic)},
+                extra={"VARIANT": VARIANTS[variant], "MAGIC": int(magic), **packed},
                 options={"variant": variant},
                 label=variant,
             )
@@ -66,34 +67,38 @@ def tender_launch(
     """
     if tile not in tiles:
         raise unknown(f"tile of {scheme}", tile, tiles)
-    check_sizes(scheme, m, n, k, MULTIPLE_N, MULTIPLE_K)
-    complete = {**get_scheme(scheme).check_options(), **tiles[tile].options, **options}
     described = get_scheme(scheme)
     assert isinstance(described, Tender)
-    at = (
-        described.borders(k, complete)
-        if operands is None
-        else operands.get("borders", described.borders(k, complete))
-    )
+    check_sizes(scheme, m, n, k, MULTIPLE_N, described.step_columns)
+    row = described.row_bytes(k)
+    at = borders_of(scheme, k, {**tiles[tile].options, **options}, operands)
     return build_launch(
         scheme,
         tiles[tile],
         m,
         n,
-        k // 2,
+        row // HALF_BYTES,
         gpu,
         {
-            "activations": (m * (k + TRAILER_BYTES), "activations"),
-            "weights": (described.weight_rows(n) * k, "weights"),
+            "activations": (m * (row + TRAILER_BYTES), "activations"),
+            "weights": (described.weight_rows(n) * row, "weights"),
             "scales": (FLOAT_BYTES * n, "scales"),
             "output": (HALF_BYTES * m * n, "output"),
         },
-        (_as_argument(at),),
+        (as_argument(at),),
         operands,
     )
 
 
-def _as_argument(at: np.ndarray[Any, Any]) -> np.void:
+def borders_of(scheme: str, k: int, options: Options, operands: Arrays | None) -> np.ndarray[Any, Any]:
+    """Return the borders that ``operands`` name, or else those of the options."""
+    described = get_scheme(scheme)
+    assert isinstance(described, Tender)
+    own = described.borders(k, described.check_options(options))
+    return own if operands is None else operands.get("borders", own)
+
+
+def as_argument(at: np.ndarray[Any, Any]) -> np.void:
     """Return the borders as the kernel's struct."""
     if len(at) >= BORDERS or (np.diff(at.astype(np.int64)) < 0).any():
         raise ConfigError("", f"borders: got {at.tolist()}, allowed: fewer than {BORDERS}, ascending")

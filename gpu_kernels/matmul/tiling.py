@@ -13,6 +13,8 @@ BLOCK_K = 64  # columns of K in one block of a stage
 FLOAT_BYTES = 4
 WORD_BYTES = 4
 MAX_GROUP_SHIFT = 3
+PRODUCER_THREADS = 32  # of a kernel with the copy engine
+WARPGROUP, OUTPUTS_OF_WARPGROUP = 4, 64  # warps of a warpgroup, rows of its wgmma
 
 # What a cut of K costs, tuned with the kernels, not with a machine. Everything is in bytes of the pipeline, as many
 # as an SM receives in that time when all of them stream.
@@ -109,6 +111,18 @@ class Tile:
             sm.register_file.registers // registers_of_warp // warps,
             sm.shared_memory.capacity_bytes // shared,
         )
+
+
+@dataclass(frozen=True)
+class WgmmaTile(Tile):
+    """A tile whose warps are warpgroups' and only multiply; one warp more copies."""
+
+    splits_k: bool = False
+
+    @property
+    def threads(self) -> int:
+        """Threads of a CTA, with the producer's."""
+        return super().threads + PRODUCER_THREADS
 
 
 @dataclass(frozen=True)

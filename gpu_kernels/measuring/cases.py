@@ -110,7 +110,7 @@ def _option_choices(scheme: str) -> list[dict[str, OptionValue]]:
         {**defaults, option.name: value}
         for option in found.options
         for value in option.allowed
-        if value != option.default
+        if value != option.default and option.measured
     ]
 
 
@@ -172,8 +172,11 @@ SUITES: dict[str, Callable[[GpuSpec], Sequence[Case]]] = {
 def suite_cases(name: str, gpu: GpuSpec) -> tuple[Case, ...]:
     """Return the legal cases of a measuring suite, or the timed ones of a workload suite.
 
-    ``drawn-SEED`` draws shapes, options and tiles by chance.
+    ``drawn-SEED`` draws shapes, options and tiles by chance. ``SUITE:SCHEME``: only those of a scheme.
     """
+    name, _, scheme = name.partition(":")
+    if scheme and scheme not in catalog.available():
+        raise unknown("scheme with a kernel", scheme, catalog.available())
     if name in SUITES:
         cases = SUITES[name](gpu)
     elif name == "lookups":
@@ -193,7 +196,8 @@ def suite_cases(name: str, gpu: GpuSpec) -> tuple[Case, ...]:
         cases = list(timed_cases(list(shapes), gpu))
     else:
         raise unknown("suite", name, (*SUITES, "lookups", "goals", "drawn-SEED", *available_suites()))
-    return tuple(case for case in _merged(cases) if is_legal(case, gpu))
+    wanted = (case for case in _merged(cases) if scheme in ("", case.scheme))
+    return tuple(case for case in wanted if is_legal(case, gpu))
 
 
 def _merged(cases: Sequence[Case]) -> list[Case]:

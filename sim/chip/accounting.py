@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sim.arch.checks import mma_ops
 from sim.arch.spec import GpuSpec
 from sim.chip.memory_system import MemorySystem
-from sim.chip.operations import input_type, mma_counts, warp_ops
+from sim.chip.operations import accumulator_blocks, input_type, mma_counts, warp_ops
 from sim.chip.run import ChipRun, TracedClass
 from sim.exec.execute import execute_grid
 from sim.isa.launch import KernelLaunch
@@ -19,7 +19,7 @@ from sim.isa.trace import WarpTrace
 from sim.isa.units import STORES, Unit
 from sim.results import STALLS, SharedAccess
 from sim.sm.banks import bank_words, ideal_wavefronts, wavefronts
-from sim.sm.columns import tensor_op
+from sim.sm.instructions import tensor_op
 from sim.sm.layout import STALL_NAMES
 
 F64 = npt.NDArray[np.float64]
@@ -141,11 +141,11 @@ def tensor_ops(run: ChipRun) -> dict[str, float]:
     return totals
 
 
-def mma_of(run: ChipRun, extension: str) -> float:
-    """Return how many mma ran that an extension has changed."""
+def marked_blocks(run: ChipRun, extension: str) -> float:
+    """Return how many blocks of 16 x 8 accumulators an extension has changed: one per mma, more per wgmma."""
     return float(
         sum(
-            traced.cta_class.count * count
+            traced.cta_class.count * count * accumulator_blocks(name)
             for traced in run.classes
             for name, count in mma_counts(traced.trace).items()
             if f".{extension}." in name

@@ -6,7 +6,7 @@ import numpy as np
 
 from sim.arch.checks import mma_ops
 from sim.isa.trace import WarpTrace
-from sim.isa.wgmma import parse_wgmma
+from sim.isa.wgmma import BLOCK_COLUMNS, parse_wgmma
 from sim.sm.layout import WARPGROUP
 
 
@@ -28,3 +28,9 @@ def warp_ops(name: str) -> int:
     """Return the multiplies and adds of one warp instruction; of a wgmma as one of its four warps' share."""
     shape = parse_wgmma(name)
     return 2 * shape.macs // WARPGROUP if shape else mma_ops(name)
+
+
+def accumulator_blocks(name: str) -> int:
+    """Return the blocks of 16 x 8 accumulators that one warp instruction reads and writes."""
+    shape = parse_wgmma(name)
+    return shape.n // BLOCK_COLUMNS if shape else 1

@@ -1,4 +1,4 @@
-"""One step of token generation as a sum: linear layers, attention, and the launches of all other kernels."""
+"""One step of a model as a sum, of generation or of a prompt: linear layers, attention, launches of the others."""
 
 from __future__ import annotations
 
@@ -61,6 +61,23 @@ def decode_step(
         tuple(_timed(layer, layer_us) for layer in model.linear_layers()),
         layer_us[HEAD],
         model.num_layers * (ATTENTION_KERNELS * launch_us + stream_us),
+        model.num_layers * OTHER_KERNELS * launch_us,
+    )
+
+
+def prefill_step(model: Model, gpu: GpuSpec, layer_us: Mapping[str, float], tokens: int) -> DecodeStep:
+    """Sum one pass over a prompt of ``tokens``; ``layer_us`` of lm_head is that of M = 1, the last token.
+
+    Attention is a launch and its causal products at the tensor cores' peak in FP16, at the clock that they sustain; the
+    other kernels are launches, as in ``decode_step``. Both are lower bounds.
+    """
+    launch_us = gpu.launch.graph_node_us + gpu.launch.ramp_us
+    flops = 2 * 2 * tokens * tokens / 2 * model.num_heads * model.head_dim
+    peak = gpu.sm.tensor.peak_ops_per_cycle["f16"] * gpu.sm.count * gpu.sm.sustained_clock_mhz
+    return DecodeStep(
+        tuple(_timed(layer, layer_us) for layer in model.linear_layers()),
+        layer_us[HEAD],
+        model.num_layers * (ATTENTION_KERNELS * launch_us + flops / peak),
         model.num_layers * OTHER_KERNELS * launch_us,
     )
 

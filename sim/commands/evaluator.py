@@ -14,6 +14,8 @@ from typing import Any
 import gpu_kernels
 import sim
 import workloads
+from gpu_kernels.catalog import matches, tiles
+from gpu_kernels.programs.store import load_program
 from sim.arch.hash import config_hash
 from sim.commands.selection import (
     Selection,
@@ -21,12 +23,14 @@ from sim.commands.selection import (
     check_tile,
     described_launches,
     machine,
+    shared_memory,
     workload,
 )
 from sim.dse.expand import AxisError, Layer, Point
 from sim.dse.spec import Scalar
 from sim.dse.store import point_key
 from sim.errors import TcsimError
+from sim.extensions import require_no_marks, with_extensions
 from sim.results import RunResult
 from workloads.llm import load_model
 from workloads.schemes.base import get_scheme
@@ -50,6 +54,8 @@ def check(point: Point) -> Point:
     _on_axis("extensions", lambda: check_extensions(point.extensions))
     options = _checked_options(point.scheme, point.options)
     _on_axis("tile", lambda: check_tile(point.scheme, point.tile))
+    target = machine(point.arch, point.overrides).program_target
+    _on_axis("extensions", lambda: _check_marks(point.scheme, options, point.tile, target, point.extensions))
     _on_axis("work", lambda: workload(point.scheme, point.m, point.n, point.k, dict(options)))
     return Point(
         point.arch,
@@ -69,9 +75,10 @@ def evaluate(point: Point) -> RunResult:
     from sim.simulate import simulate
 
     gpu, options = machine(point.arch, point.overrides), _plain(point)
+    shape, memory = (point.m, point.n, point.k), shared_memory(gpu, point.extensions)
     selection = Selection(
-        workload(point.scheme, point.m, point.n, point.k, options),
-        described_launches(point.scheme, point.m, point.n, point.k, options, gpu, point.tile),
+        workload(point.scheme, *shape, options),
+        described_launches(point.scheme, *shape, options, gpu, point.tile, None, memory),
         gpu,
         point.extensions,
     )
@@ -133,6 +140,21 @@ def _first_wrong(arch: str, overrides: tuple[str, ...]) -> str:
         except TcsimError:
             return overrides[end - 1].partition("=")[0]
     return overrides[-1].partition("=")[0]
+
+
+@lru_cache(maxsize=4096)
+def _check_marks(
+    scheme: str,
+    options: tuple[tuple[str, Scalar], ...],
+    tile: str | None,
+    target: str,
+    extensions: tuple[str, ...],
+) -> None:
+    """Refuse a kernel that asks for hardware that neither the machine nor the extensions have."""
+    for name, each in tiles(scheme).items():  # those of one choice of options ask for the same
+        if tile in (None, name) and matches(scheme, each, dict(options)):
+            require_no_marks(with_extensions(load_program(scheme, name, target), extensions))
+            return
 
 
 @lru_cache(maxsize=4096)

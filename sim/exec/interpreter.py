@@ -37,7 +37,7 @@ from sim.exec.state import (
     TX,
     WARPS_SHIFT,
 )
-from sim.exec.tensor import hmma, imma
+from sim.exec.tensor import hmma, imma, look_up, scaled_mma
 from sim.exec.warpgroup import GROUP_WARPS
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
@@ -48,7 +48,7 @@ BAD_DIVERGENCE, UNKNOWN_OPERATION, RUNAWAY, LEFT_THE_CODE = 10, 11, 12, 13
 WARPSYNC_SLOT = 16
 
 NOP, S2R, LDC = int(Op.NOP), int(Op.S2R), int(Op.LDC)
-HMMA, IMMA = int(Op.HMMA), int(Op.IMMA)
+HMMA, IMMA, IMMA_SPARSE = int(Op.HMMA), int(Op.IMMA), int(Op.IMMA_SPARSE)
 LDS, STS, LDSM, STSM = int(Op.LDS), int(Op.STS), int(Op.LDSM), int(Op.STSM)
 LDG, STG, LDGSTS, RED, ATOMG = int(Op.LDG), int(Op.STG), int(Op.LDGSTS), int(Op.RED), int(Op.ATOMG)
 COPY_COMMIT, COPY_WAIT, MEMBAR, MARKER = (
@@ -368,7 +368,10 @@ def run_warp(
             if count == 0:
                 continue
             event[0] = 0
-            if op == HMMA:
+            if op == HMMA and m & o.LOOKUP_BITS_MASK:
+                look_up(s, regs, scratch.a_bits, (m & o.LOOKUP_STEP_MASK) >> o.LOOKUP_STEP_SHIFT,
+                        (m & o.LOOKUP_BITS_MASK) >> o.LOOKUP_BITS_SHIFT)  # fmt: skip
+            elif op == HMMA:
                 accumulate_half, steps = (m & 1) != 0, 1 + ((m >> 1) & 1)
                 hmma(
                     s,
@@ -384,8 +387,9 @@ def run_warp(
                     (m & o.BF16) != 0,
                 )
             elif op == IMMA:
-                imma(s, regs, regs_i, scratch.ai, scratch.bi, scratch.acci, 1 + ((m >> 1) & 1),
-                     (m & o.ACCUMULATOR_SHIFT_MASK) >> o.ACCUMULATOR_SHIFT)  # fmt: skip
+                imma(s, regs, regs_i, scratch.ai, scratch.bi, scratch.acci, m)
+            elif op == IMMA_SPARSE and m & o.BLOCK_SCALED:
+                scaled_mma(s, regs, regs_f, scratch.ai, scratch.bi, scratch.acc, m)
             elif HGMMA <= op <= BULK_STORE or SET_REGISTERS <= op <= BULK_LOAD:
                 code = asynchronous_operation(
                     w, op, s, m, active, registers, memory, folder, scratch, entry, fault

@@ -185,7 +185,7 @@ def _fragment(step: Step) -> Array:
 
 @meaning(Op.HGMMA, Op.IGMMA)
 def multiply_warpgroup(step: Step) -> None:
-    """D = A B (+ D): the warp's 16 of 64 rows."""
+    """D = A B (+ D, shifted where an extension says so): the warp's 16 of 64 rows."""
     columns = 8 * ((step.modifiers & o.COLUMNS_MASK) >> o.COLUMNS_SHIFT)
     words = [_uniform(step, 2, part) for part in range(4)]
     rows = 16 * (step.warp.number % 4) + np.arange(16)
@@ -194,6 +194,8 @@ def multiply_warpgroup(step: Step) -> None:
     accumulate = step.slots[4].kind == Kind.NONE or bool(step.truth(4)[np.argmax(step.active)])
     half = Op(step.operation) == Op.HGMMA and bool(step.modifiers & 1)
     c = _results(step, columns, half, a.dtype) if accumulate else np.zeros((16, columns), a.dtype)
+    if Op(step.operation) == Op.IGMMA:
+        c = c << ((step.modifiers & o.ACCUMULATOR_SHIFT_MASK) >> o.ACCUMULATOR_SHIFT)
     for inner in range(a.shape[1]):
         c = c + a[:, inner : inner + 1] * b[:, inner]
     _write_results(step, c, half)

@@ -228,7 +228,7 @@ def build_scratch() -> Scratch:
         np.zeros(1, np.int64),
         np.zeros(32, np.int64),
         a, a.view(np.uint32), b, b.view(np.uint32), np.zeros(128, np.float32),
-        np.zeros(512, np.int32), np.zeros(256, np.int32), np.zeros(128, np.int32),
+        np.zeros(1024, np.int32), np.zeros(512, np.int32), np.zeros(128, np.int32),
         np.zeros(bulk.COPY_FIELDS, np.int64),
     )  # fmt: skip
 

@@ -58,6 +58,7 @@ def warpgroup_operation(
 ):
     """HGMMA, IGMMA of one warp; return a fault code."""
     columns = 8 * ((modifiers & o.COLUMNS_MASK) >> o.COLUMNS_SHIFT)
+    shift = (modifiers & o.ACCUMULATOR_SHIFT_MASK) >> o.ACCUMULATOR_SHIFT
     first = slots[2, 1]
     a_low, a_high, b_low, b_high = uniform[first], uniform[first + 1], uniform[first + 2], uniform[first + 3]
     rows = WARP_ROWS * (w % GROUP_WARPS)
@@ -82,7 +83,7 @@ def warpgroup_operation(
                 value = _word(b_low, b_high, 8 * block + row, word, memory)
                 _spread(integers, value, scratch.bi, scratch.b_bits, 8, row, word)
         if integers:
-            _integer_block(slots, block, accumulate, regs_i, scratch)
+            _integer_block(slots, block, accumulate, shift, regs_i, scratch)
         else:
             _float_block(slots, block, modifiers, accumulate, regs, regs_f, scratch)
     return 0
@@ -93,7 +94,7 @@ def _spread(integers, value, bytes_out, halves_out, width, row, word):
     """Lay the 4 bytes or 2 halves of a word of a row at their places along k."""
     if integers:
         for index in range(4):
-            bytes_out[width * (4 * word + index) + row] = tensor.signed_byte(value, index)
+            bytes_out[width * (4 * word + index) + row] = tensor.integer(value, index, 8, True)
     else:
         halves_out[width * 2 * word + row] = value & np.uint32(0xFFFF)
         halves_out[width * (2 * word + 1) + row] = value >> np.uint32(16)
@@ -117,8 +118,10 @@ def _float_block(slots, block, modifiers, accumulate, regs, regs_f, scratch):
 
 
 @inner
-def _integer_block(slots, block, accumulate, regs_i, scratch):
+def _integer_block(slots, block, accumulate, shift, regs_i, scratch):
     source = slots[3, 1] + 4 * block if accumulate and slots[3, 1] != o.RZ else o.RZ
     tensor.load_accumulator(source, regs_i, scratch.acci)
+    for index in range(128):
+        scratch.acci[index] <<= shift
     tensor.multiply(scratch.ai, scratch.bi, scratch.acci, 32)
     tensor.store_accumulator(slots[0, 1] + 4 * block, regs_i, scratch.acci)

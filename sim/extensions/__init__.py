@@ -11,14 +11,16 @@ from functools import cache, lru_cache
 import numpy as np
 
 from sim.arch.spec import GpuSpec
-from sim.errors import ConfigError, unknown
-from sim.extensions._interface import Extension
+from sim.errors import ConfigError, UnsupportedInstructionError, unknown
+from sim.extensions._interface import NAMES, Extension, MarkedExtension
+from sim.isa import opcodes as o
 from sim.isa.launch import KernelLaunch
 from sim.isa.opcodes import Op
 from sim.isa.program import Program
 
 __all__ = [
     "Extension",
+    "MarkedExtension",
     "available_extensions",
     "extended",
     "get_extension",
@@ -51,8 +53,8 @@ def extended(
 ) -> tuple[tuple[KernelLaunch, ...], GpuSpec]:
     """Return launches and machine as they are on ``gpu`` with the extensions ``names``."""
     machine = gpu
-    for name in names:
-        machine = get_extension(name).machine(machine)
+    for extension in _in_order(names):
+        machine = extension.machine(machine)
     return tuple(
         replace(each, program=with_extensions(each.program, tuple(names))) for each in launches
     ), machine
@@ -61,18 +63,24 @@ def extended(
 @lru_cache(maxsize=256)
 def with_extensions(program: Program, names: tuple[str, ...] | None = None) -> Program:
     """Return the program with the meaning that extensions give to its marks; by default all that there are."""
-    for name in available_extensions() if names is None else names:
-        program = get_extension(name).give_meaning(program)
+    for extension in _in_order(available_extensions() if names is None else names):
+        program = extension.give_meaning(program)
     return program
 
 
+def _in_order(names: Sequence[str]) -> list[Extension]:
+    """Return the extensions as they are applied: their order does not depend on how they were asked for."""
+    return sorted(map(get_extension, names), key=lambda each: each.order)
+
+
 def require_no_marks(program: Program) -> None:
-    """Raise for a program with marks that no extension of the machine has given a meaning."""
+    """Raise for a program with marks, or what they are for, that no extension of the machine has given a meaning."""
     marks = np.flatnonzero(program.opcode == int(Op.MARKER))
     if not len(marks):
-        return
-    mask = int(program.operands[marks[0], 0, 1])
-    known = {1 << get_extension(name).mark: name for name in available_extensions()}
+        return _require_no_sparse(program)
+    mask = int(program.operands[marks[0], 0, 1]) & NAMES
+    extensions = map(get_extension, available_extensions())
+    known = {1 << each.mark: each.name for each in extensions if isinstance(each, MarkedExtension)}
     if mask in known:
         wanted = f"hardware that this machine lacks: --extension {known[mask]}"
     else:
@@ -80,3 +88,11 @@ def require_no_marks(program: Program) -> None:
             f"unknown hardware; known are {', '.join(f'{bits:#x} = {name}' for bits, name in known.items())}"
         )
     raise ConfigError("", f"{program.name}: {program.text[marks[0]]!r} asks for {wanted}")
+
+
+def _require_no_sparse(program: Program) -> None:
+    sparse = (program.opcode == int(Op.IMMA_SPARSE)) & (program.modifiers & o.BLOCK_SCALED == 0)
+    for pc in np.flatnonzero(sparse)[:1]:
+        raise UnsupportedInstructionError(
+            f"{program.name}+{16 * int(pc):#06x}: {program.text[pc]!r}: sparse mma are not simulated"
+        )

@@ -17,6 +17,7 @@ from functools import cache
 
 from sim.isa import opcodes as o
 from sim.isa.forms_async import ARRIVALS, ROWS, WGMMA
+from sim.isa.forms_tensor import tensor_rows
 from sim.isa.opcodes import Op
 from sim.isa.units import Unit
 
@@ -195,17 +196,6 @@ _ROWS: tuple[tuple[str, Op, Unit, str], ...] = (
     *ROWS,
 )
 
-# Tensor operations: SASS opcode -> PTX shape and types (accumulator, input), the key of the machine's table
-# and how it is executed: bit 0 = FP16 accumulator, bits 1- = steps of 8 (FP16) or 16 (INT8) along k, less one
-_MMA = {
-    "HMMA.16816.F32": ("m16n8k16.f32.f16", 2),
-    "HMMA.16816.F16": ("m16n8k16.f16.f16", 3),
-    "HMMA.16816.F32.BF16": ("m16n8k16.f32.bf16", 2),
-    "HMMA.1688.F32": ("m16n8k8.f32.f16", 0),
-    "IMMA.16832.S8.S8": ("m16n8k32.s32.s8", 2),
-    "IMMA.16816.S8.S8": ("m16n8k16.s32.s8", 0),
-}
-
 
 def expand(pattern: str) -> list[str]:
     """Expand ``{a,b}`` and ``[x]`` of an opcode pattern into every opcode it stands for."""
@@ -288,10 +278,8 @@ def forms() -> dict[str, Form]:
         for pattern, op, unit, signature in _ROWS
         for opcode in expand(pattern)
     }
-    for opcode, (mma, modifiers) in _MMA.items():
-        op = Op.HMMA if opcode.startswith("HMMA") else Op.IMMA
-        bf16 = o.BF16 if opcode.endswith("BF16") else 0
-        table[opcode] = Form(op, Unit.TENSOR, modifiers | bf16, "r,r,r,r", mma)
+    for opcode, op, modifiers, signature, mma in tensor_rows():
+        table[opcode] = Form(op, Unit.TENSOR, modifiers, signature, mma)
     return table | _wgmma_forms()
 
 

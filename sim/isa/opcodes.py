@@ -63,6 +63,7 @@ class Op(IntEnum):
     IGMMA = 53
     TENSOR_STORE = 54
     BULK_STORE = 55
+    IMMA_SPARSE = 56  # has a meaning only where an extension gives it one
     LDL = 57
     STL = 58
     ATOMS = 59
@@ -164,7 +165,7 @@ FTZ = 1 << 36  # subnormal inputs and results are zeros
 ROUND_DOWN = 1 << 37
 ROUND_ZERO = 1 << 38
 CONVERGED = 1 << 39  # BRA.CONV
-FIRST_SIGNED, SECOND_SIGNED = 1 << 40, 1 << 41  # IDP
+FIRST_SIGNED, SECOND_SIGNED = 1 << 40, 1 << 41  # IDP, IMMA: A, B
 CLEAR = 1 << 42  # BMOV
 BYTE, SHORT = 1 << 43, 1 << 44  # I2F of the lowest 8 or 16 bits
 ANY_LANE = 1 << 45  # BRA.U.ANY: the whole group jumps if one of its lanes would
@@ -174,9 +175,18 @@ RANK_MASK = 7  # of a tensor copy, bits 0-2
 # wgmma: n / 8 in bits 16-21
 COLUMNS_SHIFT = 16
 COLUMNS_MASK = 63 << COLUMNS_SHIFT
-# IMMA reading its accumulator shifted left, by an extension: bits 50-54
+NIBBLES = 1 << 49  # IMMA on 4-bit integers
+# IMMA, IGMMA reading their accumulators shifted left, by an extension: bits 50-54
 ACCUMULATOR_SHIFT = 50
 ACCUMULATOR_SHIFT_MASK = 31 << ACCUMULATOR_SHIFT
+# HMMA that looks its result up in a table, by an extension: the k16 step in bits 55-56, bits of a code in 57-59
+LOOKUP_STEP_SHIFT, LOOKUP_BITS_SHIFT = 55, 57
+LOOKUP_STEP_MASK, LOOKUP_BITS_MASK = 3 << LOOKUP_STEP_SHIFT, 7 << LOOKUP_BITS_SHIFT
+# IMMA_SPARSE as a block-scaled mma, by an extension: which two of B's registers, first byte of the scales' register
+BLOCK_SCALED, UPPER_PAIR = 1 << 55, 1 << 56
+SCALE_BYTE_SHIFT = 57
+SCALE_BYTE_MASK = 3 << SCALE_BYTE_SHIFT
+E2M1 = 1 << 59  # its elements are FP4
 
 SPECIAL_REGISTERS = {
     "SR_TID.X": 0,

@@ -105,7 +105,7 @@ def _result_width(operation: Op, modifiers: int, kind: Kind) -> int:
         return 1
     if operation == Op.HMMA:
         return 2 if modifiers & 1 else 4
-    if operation == Op.IMMA:
+    if operation in (Op.IMMA, Op.IMMA_SPARSE):
         return 4
     if operation in _WGMMA:
         return _wgmma_accumulators(modifiers)
@@ -156,6 +156,8 @@ def _source_width(operation: Op, modifiers: int, index: int, kind: Kind, flags: 
     steps = 1 + (modifiers >> 1 & 1)
     if operation in (Op.HMMA, Op.IMMA):
         return {1: 2 * steps, 2: steps, 3: 2 if operation == Op.HMMA and modifiers & 1 else 4}[index]
+    if operation == Op.IMMA_SPARSE:
+        return 1 if index == 4 else 4
     if operation == Op.IMAD and modifiers & (o.WIDE_RESULT | o.HIGH):
         return 2 if index == 3 else 1
     return _access_width(modifiers) if operation in (Op.STS, Op.STG, Op.STL, Op.STSM) and index == 3 else 1

@@ -6,12 +6,16 @@ import re
 from dataclasses import dataclass
 
 BITS = {"f32": 32, "s32": 32, "f16": 16, "bf16": 16, "s8": 8}
-_NAME = re.compile(r"wgmma\.m(\d+)n(\d+)k(\d+)\.(\w+)\.(\w+)\.(ss|rs)")
+BLOCK_COLUMNS = 8  # a warp's accumulators are blocks of 16 x 8, each as those of one mma.sync
+_NAME = re.compile(r"wgmma\.m(\d+)n(\d+)k(\d+)\.(?:(\w+)\.)?(\w+)\.(\w+)\.(ss|rs)")
 
 
 @dataclass(frozen=True)
 class Wgmma:
-    """``wgmma.m64n128k16.f32.f16.ss``: accumulator and input type; A from shared memory (ss) or registers (rs)."""
+    """``wgmma.m64n128k16.f32.f16.ss``: accumulator and input type; A from shared memory (ss) or registers (rs).
+
+    One that an extension has changed has its name before the types.
+    """
 
     m: int
     n: int
@@ -19,6 +23,12 @@ class Wgmma:
     accumulator: str
     input: str
     a_in_registers: bool
+    extension: str = ""
+
+    @property
+    def types(self) -> str:
+        """Its key in the machine's table."""
+        return ".".join(filter(None, (self.extension, self.accumulator, self.input)))
 
     @property
     def a_bytes(self) -> int:
@@ -41,5 +51,5 @@ def parse_wgmma(name: str) -> Wgmma | None:
     found = _NAME.fullmatch(name)
     if not found:
         return None
-    m, n, k, accumulator, kind, source = found.groups()
-    return Wgmma(int(m), int(n), int(k), accumulator, kind, source == "rs")
+    m, n, k, extension, accumulator, kind, source = found.groups()
+    return Wgmma(int(m), int(n), int(k), accumulator, kind, source == "rs", extension or "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from gpu_kernels.programs.store import FOLDER, load_program, read_manifest
 from sim.arch.load import load_gpu
 from sim.errors import ConfigError
 from sim.exec.execute import execute
+from sim.extensions import with_extensions
 from sim.isa.launch import BYTE_ROLES, Argument, BufferRef, KernelLaunch, TensorMap
 from sim.sm.banks import ideal_wavefronts, wavefronts
 from workloads.schemes.base import available_schemes, get_scheme
@@ -68,7 +70,16 @@ def test_instructions_name_lines_of_the_kernel(scheme: str, tile: str) -> None:
     named = ["mma(" in catalog.source_lines(program)[line - 1] for line in tensor]
     assert len(tensor) or not program.mma_names
     if not any(name.startswith("wgmma") for name in program.mma_names):  # wgmmas bear a neighbour's line
-        assert 40 * named.count(False) <= len(tensor)  # the compiler misplaces up to 3 of 120
+        assert 32 * named.count(False) <= len(tensor)  # the compiler misplaces up to 2 of 64
+
+
+@pytest.mark.parametrize(("scheme", "tile"), TILES)
+def test_wgmmas_stay_asynchronous(scheme: str, tile: str) -> None:
+    """Where the compiler cannot tell who uses an accumulator, it awaits every wgmma, or adds one to close a group."""
+    program = load_program(scheme, tile, H200.program_target)
+    drains = [text for text in program.text if text == "WARPGROUP.DEPBAR.LE gsb0, 0x0"]
+    assert len(drains) <= 2, "at the end, and where a group's sums are used"
+    assert not [text for text in program.text if "GMMA" in text and " RZ, gdesc[URZ]" in text]
 
 
 def _launches(scheme: str) -> list[KernelLaunch]:
@@ -153,6 +164,7 @@ def test_no_access_to_shared_memory_has_a_bank_conflict(scheme: str, tile: str) 
     options = get_scheme(scheme).check_options(dict(catalog.tiles(scheme)[tile].options))
     for n in (512, 65536):  # split and not
         (launch,) = catalog.launches(scheme, tokens, n, 1024, options, H200, tile)
+        launch = replace(launch, program=with_extensions(launch.program))
         for each in launch.classes:
             patterns = execute(launch, each).trace.patterns
             memory = H200.sm.shared_memory
@@ -254,7 +266,7 @@ def test_bundled_files_are_those_of_the_manifest() -> None:
 
 
 def test_bundled_files_are_small() -> None:
-    assert sum(path.stat().st_size for path in FOLDER.glob("*.xz")) < 4 * 2**20
+    assert sum(path.stat().st_size for path in FOLDER.glob("*.xz")) < 6 * 2**20
 
 
 def test_every_target_of_a_gpu_file_is_built() -> None:

@@ -33,6 +33,11 @@ class LayerError:
     sqnr_db: float
 
 
+def median_db(errors: Sequence[LayerError]) -> float:
+    """Return the middle of the layers' SQNRs."""
+    return median(each.sqnr_db for each in errors)
+
+
 @dataclass(frozen=True)
 class EncoderAccuracy:
     """A method on the encoder, beside the same in float32."""
@@ -47,7 +52,7 @@ class EncoderAccuracy:
     @property
     def median_db(self) -> float:
         """The middle of the layers' SQNRs."""
-        return median(each.sqnr_db for each in self.layers)
+        return median_db(self.layers)
 
     @property
     def worst_db(self) -> float:
@@ -155,12 +160,17 @@ def _drawn(profile: str) -> Operands:
 def outlier_accuracy(name: str, profile: str) -> OutlierAccuracy:
     """Measure a method on a profile of outliers."""
     drawn = _drawn(profile)
-    x, weight = drawn.x.astype(np.float64), drawn.weight.astype(np.float64)
-    exact, got = x @ weight.T, method(name).linear(drawn.x, drawn.weight, _LAYER)
-    ordinary = x[:, ~drawn.outlying] @ weight[:, ~drawn.outlying].T
+    exact = drawn.x.astype(np.float64) @ drawn.weight.astype(np.float64).T
+    got = method(name).linear(drawn.x, drawn.weight, _LAYER)
     total = signal_to_noise_db(exact, got)
-    beside = 10 * float(np.log10(np.square(ordinary).sum() / np.square(exact).sum()))
-    return OutlierAccuracy(name, profile, total, total + beside)
+    return OutlierAccuracy(name, profile, total, total + ordinary_share_db(drawn))
+
+
+def ordinary_share_db(drawn: Operands) -> float:
+    """Return the power that channels without outliers contribute to the outputs, beside all of it."""
+    x, weight = drawn.x.astype(np.float64), drawn.weight.astype(np.float64)
+    ordinary = x[:, ~drawn.outlying] @ weight[:, ~drawn.outlying].T
+    return 10 * float(np.log10(np.square(ordinary).sum() / np.square(x @ weight.T).sum()))
 
 
 def group_accuracy(bits: int, groups: int, where: str, on: Reference | None = None) -> GroupAccuracy:

@@ -23,9 +23,9 @@ MAX_HALF = float(np.finfo(np.float16).max)
 GROUPS = (1, 2, 4, 8, 14, 20)
 
 
-def sizes_of(k: int, options: Options) -> Sizes:
-    """Return the aligned groups that the options name."""
-    return aligned(group_sizes(k, int(options["groups"]), str(options["profile"])))
+def sizes_of(k: int, options: Options, step: int = STEP_COLUMNS) -> Sizes:
+    """Return the groups that the options name, aligned to steps of the tensor instruction."""
+    return aligned(group_sizes(k, int(options["groups"]), str(options["profile"])), step)
 
 
 class Tender(Scheme):
@@ -33,6 +33,7 @@ class Tender(Scheme):
 
     bits: int
     variants: tuple[str, ...]
+    step_columns: int = STEP_COLUMNS  # of K in one tensor instruction
 
     def __init_subclass__(cls) -> None:
         """Derive the options from the variants."""
@@ -53,24 +54,33 @@ class Tender(Scheme):
         return int(2 ** (self.bits - 1)) - 1
 
     def _check_shape(self, n: int, k: int, options: Options, where: str) -> None:
-        check_multiple("K", k, STEP_COLUMNS, "groups end at steps of the tensor instruction", where)
+        check_multiple("K", k, self.step_columns, "groups end at steps of the tensor instruction", where)
         check_multiple("N", n, 8, "rows of the output start at multiples of 16 bytes", where)
 
     def borders(self, k: int, options: Options) -> npt.NDArray[np.uint32]:
         """Return the steps of K before which the accumulators are worth one position more; see ``tender.cuh``."""
-        return borders(sizes_of(k, options))
+        return borders(self.sizes(k, options), self.step_columns)
+
+    def sizes(self, k: int, options: Options) -> Sizes:
+        """Return how many columns each group has, whole steps."""
+        return sizes_of(k, options, self.step_columns)
+
+    def row_bytes(self, k: int) -> int:
+        """Return the bytes of a row's codes."""
+        return k
 
     def weight_rows(self, n: int) -> int:
         """Return the rows of the packed weights."""
         return n
 
     def weight_bytes(self, n: int, k: int, options: Options) -> int:
-        """Count a byte per weight and four per output."""
-        return self.weight_rows(n) * k + 4 * n
+        """Count the codes and four bytes per output."""
+        return self.weight_rows(n) * self.row_bytes(k) + 4 * n
 
     def compulsory_bytes(self, m: int, n: int, k: int, options: Options | None = None) -> int:
         """Count codes, factors and scales read once, the half output written once."""
-        return m * (k + TRAILER_BYTES) + self.weight_bytes(n, k, self.check_options(options)) + 2 * m * n
+        weights = self.weight_bytes(n, k, self.check_options(options))
+        return m * (self.row_bytes(k) + TRAILER_BYTES) + weights + 2 * m * n
 
     def quantize(self, weight: Array, options: Options | None = None) -> Arrays:
         """Scale each output by its largest magnitude: ``codes`` int8 [n, k], ``scales`` float32 [n]."""
@@ -104,7 +114,7 @@ class Tender(Scheme):
 
         Return the float64 numbers they stand for, and rows of codes and factor as bytes [m, k + 16].
         """
-        sizes = sizes_of(k, options)
+        sizes = self.sizes(k, options)
         ideal = options["variant"] == "ideal"
         doubled = np.ones(len(sizes)) if ideal else np.exp2(np.arange(len(sizes))[::-1])
         amplitude, spread = self._amplitudes(sizes, doubled)
@@ -119,7 +129,7 @@ class Tender(Scheme):
         )
 
     def placed(self, codes: npt.NDArray[np.int8], options: Options) -> npt.NDArray[np.int8]:
-        """Return activation codes [m, k] as the kernel reads them."""
+        """Return activation codes [m, k] as the kernel reads them: rows of ``row_bytes``."""
         return codes
 
     def _amplitudes(
@@ -135,7 +145,7 @@ class Tender(Scheme):
 
 
 def pack_rows(codes: npt.NDArray[np.int8], factors: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Return rows as the kernel reads them: codes [m, k], the row's factor, padding; uint8 [m, k + 16]."""
+    """Return rows as the kernel reads them: codes as placed, the row's factor, padding; uint8 [m, bytes + 16]."""
     rows = np.zeros((len(codes), codes.shape[1] + TRAILER_BYTES), np.uint8)
     rows[:, : codes.shape[1]] = codes.view(np.uint8)
     rows[:, codes.shape[1] : codes.shape[1] + 4] = factors.astype("<f4").view(np.uint8).reshape(-1, 4)

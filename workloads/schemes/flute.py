@@ -58,7 +58,20 @@ class Flute(Scheme):
         ),
         Option("codes", "gaussian", ("gaussian", "random"), "of normal weights, or every code equally often"),
         Option("layout", SLICED, (SLICED, NIBBLES), "of 3-bit indices", measured=False),
+        Option(
+            "lookup",
+            "shared",
+            ("shared", "lut_unit"),
+            "in shared memory, or beside hypothetical tensor cores",
+            measured=False,
+        ),
     )
+
+    def codes_matter(self, options: Options) -> bool:
+        """Look-ups in shared memory meet in banks; those beside the tensor core take their time whatever the code."""
+        return (
+            options.get("lookup") != "lut_unit"
+        )  # launches that were recorded before there was a choice name none
 
     def _check_shape(self, n: int, k: int, options: Options, where: str) -> None:
         check_multiple("K", k, BLOCK_K, "", where)

@@ -31,13 +31,21 @@ class Format:
     chunk_rows: int = 256
     signed: bool = True
     bias: bool = True  # subtract each channel's middle first; unsigned codes go without
+    step_channels: int = (
+        1  # groups end at multiples of it: channels may get the next larger scale; see ``align``
+    )
 
     def __post_init__(self) -> None:
         """Refuse what the hardware cannot do."""
         for name, value, allowed in (("bits", self.bits, range(2, 9)), ("alpha", self.alpha, ALPHAS)):
             if value not in allowed:
                 raise ConfigError("", f"{name}: got {value}, allowed: {', '.join(map(str, allowed))}")
-        for name, value in (("groups", self.groups), ("chunk_rows", self.chunk_rows)):
+        counts = (
+            ("groups", self.groups),
+            ("chunk_rows", self.chunk_rows),
+            ("step_channels", self.step_channels),
+        )
+        for name, value in counts:
             if value < 1:
                 raise ConfigError("", f"{name}: got {value}, allowed: 1 or more")
 
@@ -94,7 +102,7 @@ def decompose(chunk: F64, how: Format) -> Chunk:
     bias = _bias(chunk, how)
     cmax = np.abs(chunk - bias).max(axis=0)
     tmax = float(cmax.max())
-    return Chunk(bias, classify(cmax, tmax, how), tmax)
+    return align(Chunk(bias, classify(cmax, tmax, how), tmax), how, how.step_channels)
 
 
 def _bias(chunk: F64, how: Format) -> F64:
@@ -129,7 +137,8 @@ def calibrate(samples: Iterable[F64], how: Format, round_down: bool = False) -> 
 def _static(bias: F64, cmax: F64, how: Format, round_down: bool) -> Chunk:
     tmax = float(cmax.max())
     group = classify(cmax, tmax, how)
-    return Chunk(bias, np.minimum(group + 1, how.groups - 1) if round_down else group, tmax)
+    found = Chunk(bias, np.minimum(group + 1, how.groups - 1) if round_down else group, tmax)
+    return align(found, how, how.step_channels)
 
 
 def align(chunk: Chunk, how: Format, step: int) -> Chunk:

@@ -6,6 +6,7 @@ of 4096 about 64 times the median, as published for LLM activations. They are sy
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,23 @@ def decompose(x: F64, groups: int, bits: int, alpha: int = 2) -> Decomposed:
     return Decomposed(codes, order, sizes, top / largest / float(alpha) ** (groups - 1))
 
 
+def step_sums(codes: I64, weights: I64, sizes: tuple[int, ...]) -> list[I64 | None]:
+    """Return what each step of STEP products adds to the sums [m, n], in order; None is a border.
+
+    codes [m, k] and weights [n, k] of at most 16 bits, in group order. Floats hold such sums exactly, and BLAS is fast.
+    """
+    x, w = codes.astype(np.float64), weights.astype(np.float64).T
+    found: list[I64 | None] = []
+    first = 0
+    for number, size in enumerate(sizes):
+        found += [None] if number else []
+        for begin in range(first, first + size, STEP):
+            end = min(begin + STEP, first + size)
+            found.append((x[:, begin:end] @ w[begin:end]).astype(np.int64))
+        first += size
+    return found
+
+
 def accumulate(
     codes: I64, weights: I64, sizes: tuple[int, ...], width: int = 64, mode: str = "wrap", shift: int = 1
 ) -> Accumulated:
@@ -69,19 +87,25 @@ def accumulate(
 
     codes [m, k] and weights [n, k] in group order. ``wrap`` keeps the low bits, ``saturate`` the nearest number.
     """
+    return hold(step_sums(codes, weights, sizes), width, mode, shift)
+
+
+def hold(steps: Sequence[I64 | None], width: int = 64, mode: str = "wrap", shift: int = 1) -> Accumulated:
+    """Run the integer path over the sums of its steps."""
     low, high = -(2 ** (width - 1)), 2 ** (width - 1) - 1
-    sums = np.zeros((len(codes), len(weights)), np.int64)
-    exact_peak, overflows, steps, first = 0, 0, 0, 0
-    for number, size in enumerate(sizes):
-        parts = [(first + at, min(first + at + STEP, first + size)) for at in range(0, size, STEP)]
-        for begin, end in [*([(first, first)] if number else []), *parts]:
-            wide = sums << shift if begin == end else sums + codes[:, begin:end] @ weights[:, begin:end].T
-            outside = (wide < low) | (wide > high)
-            overflows, steps = overflows + int(outside.sum()), steps + wide.size
-            exact_peak = max(exact_peak, int(np.abs(wide).max(initial=0)))
-            sums = np.clip(wide, low, high) if mode == "saturate" else _wrapped(wide, width)
-        first += size
-    return Accumulated(sums, overflows, steps, exact_peak.bit_length() + 1)
+    first = next(each for each in steps if each is not None)
+    sums = np.zeros_like(first)
+    peak, overflows = 0, 0
+    for each in steps:
+        wide = sums << shift if each is None else sums + each
+        least, most = int(wide.min(initial=0)), int(wide.max(initial=0))
+        peak = max(peak, -least, most)
+        if low <= least and most <= high:
+            sums = wide
+            continue
+        overflows += int(((wide < low) | (wide > high)).sum())
+        sums = np.clip(wide, low, high) if mode == "saturate" else _wrapped(wide, width)
+    return Accumulated(sums, overflows, len(steps) * first.size, peak.bit_length() + 1)
 
 
 def _wrapped(values: I64, width: int) -> I64:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gpu_kernels.matmul.common import Arrays, Options, build_launch, check_sizes
@@ -18,8 +20,12 @@ HALF_BYTES = 2
 PRMT_ENTRY_BYTES = 256  # 32 copies of a pair and as much room unused: one PRMT makes the offset of an entry
 ALIGNMENT = 128  # of a warp's blocks in shared memory
 SCALE_K = 32  # columns to which a row of scales is staged
+LUT_UNIT = "lut_unit"  # the extension, and the option that asks for it
+LUT_UNIT_TARGETS = ("sm_90a",)
 OVERHEAD_STAGES = 3.0  # filling table and pipeline, adding up and storing
 STREAM_TOKENS = 16
+SPAN = 2  # blocks of 64 columns that share their scales
+REGISTER_STEPS = {4: 0, 3: 1 << 3}  # steps of a block of which half the pairs come from registers
 STREAM_TARGETS = ("sm_90a",)  # others have too little shared memory for what is in flight
 INVERSE_BITS = 31  # the kernel computes column / group as column / 32 * inverse >> 31
 
@@ -49,7 +55,7 @@ def _tile(
         ctas_per_sm,
         warps_k,
         {"BITS": bits, "COPIES": copies, "ENTRY_BYTES": entry},
-        {"bits": bits, "layout": SLICED} if bits == 3 else {"bits": bits},
+        _options(bits, "shared", SLICED),
         f"w{bits}" + (f"c{copies}" if copies < 32 else ""),
         conflict_free=copies == 32,
         table_bytes=4**bits * entry,
@@ -58,9 +64,12 @@ def _tile(
     )
 
 
-def _stream(
-    bits: int, outputs: int, warps: tuple[int, int], fold: int, stages: int, span: int, register_steps: int = 0
-) -> Tile:
+def _options(bits: int, lookup: str, layout: str) -> dict[str, int | str | bool]:
+    """What a tile is compiled for; the layout is one of 3-bit indices."""
+    return {"bits": bits, "lookup": lookup, **({"layout": layout} if bits == 3 else {})}
+
+
+def _stream(bits: int, outputs: int, warps: tuple[int, int], fold: int, stages: int) -> Tile:
     """A tile of stream.cu. ``warps``: along N and K; ``fold``: of those along K, layers that are added up first."""
     warps_n, warps_k = warps
     own = outputs // warps_n
@@ -72,7 +81,7 @@ def _stream(
         1,
         warps_n,
         stages,
-        warps_k * span,
+        warps_k * SPAN,
         warps_n * warps_k * block,
         1,
         warps_k,
@@ -80,19 +89,33 @@ def _stream(
             "BITS": bits,
             "WARPS_K": warps_k // fold,
             "FOLD": fold,
-            "SPAN": span,
-            "REGISTER_STEPS": register_steps,
+            "SPAN": SPAN,
+            "REGISTER_STEPS": REGISTER_STEPS[bits],
         },
-        {"bits": bits, "layout": NIBBLES} if bits == 3 else {"bits": bits},
+        _options(bits, "shared", NIBBLES),
         f"w{bits}-stream",
         table_bytes=256 * PRMT_ENTRY_BYTES,
         source="stream.cu",
         targets=STREAM_TARGETS,
-        excluded={"group_size": (32,) if span == 1 else (32, 64)},
+        excluded={"group_size": (32, 64)},
     )
 
 
-TILES = {
+def _lut_unit(tile: Tile) -> Tile:
+    """The same tile for hardware that looks up beside the tensor core: no table in shared memory."""
+    bits = tile.extra["BITS"]
+    return replace(
+        tile,
+        extra={"BITS": bits},
+        options=_options(bits, LUT_UNIT, SLICED),
+        label=f"w{bits}-{LUT_UNIT}",
+        source="lut_unit.cu",
+        targets=LUT_UNIT_TARGETS,
+        table_bytes=0,
+    )
+
+
+SHARED = {
     tile.name: tile
     for tile in (
         _tile(4, 8, 128, (1, 2, 4), 3, 4, 2),
@@ -107,16 +130,26 @@ TILES = {
         _tile(3, 64, 128, (1, 2, 4), 3, 4, 1),
         _tile(2, 16, 128, (1, 2, 4), 3, 4, 2),
         _tile(2, 64, 128, (1, 2, 4), 3, 4, 1),
-        _stream(4, 64, (1, 8), 1, 4, 1),
-        _stream(4, 96, (1, 8), 2, 3, 1),
-        _stream(4, 192, (2, 4), 1, 3, 1),
-        _stream(4, 224, (2, 4), 2, 3, 1),
-        _stream(3, 64, (1, 8), 1, 4, 2, 8),
-        _stream(3, 96, (1, 8), 2, 3, 2, 8),
-        _stream(3, 192, (2, 4), 1, 3, 2, 8),
-        _stream(3, 224, (2, 4), 2, 3, 2, 8),
     )
 }
+STREAMED = {
+    tile.name: tile
+    for tile in (
+        _stream(bits, outputs, warps, fold, stages)
+        for bits in (4, 3)
+        for outputs, warps, fold, stages in (
+            (64, (1, 8), 1, 4),
+            (96, (1, 8), 2, 3),
+            (192, (2, 4), 1, 3),
+            (224, (2, 4), 2, 3),
+        )
+    )
+}
+TILES = (
+    SHARED
+    | STREAMED
+    | {tile.name: tile for tile in (_lut_unit(each) for each in SHARED.values() if each.conflict_free)}
+)
 
 
 def launch(

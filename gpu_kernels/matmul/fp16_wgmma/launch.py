@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gpu_kernels.matmul.common import Arrays, Options, build_launch, check_sizes
-from gpu_kernels.matmul.tiling import BLOCK_K, Tile
+from gpu_kernels.matmul.tiling import BLOCK_K, OUTPUTS_OF_WARPGROUP, WARPGROUP, Tile, WgmmaTile
 from sim.arch.spec import GpuSpec
 from sim.errors import unknown
 from sim.isa.launch import KernelLaunch, TensorMap
@@ -15,21 +13,6 @@ KERNEL = "fp16_wgmma_matmul"
 TARGETS = ("sm_90a",)
 MULTIPLE_N = MULTIPLE_K = 8  # rows start at multiples of 16 bytes, as the copy engine wants
 HALF_BYTES = 2
-PRODUCER_THREADS = 32
-WARPGROUP = 4  # warps
-OUTPUTS_OF_WARPGROUP = 64
-
-
-@dataclass(frozen=True)
-class WgmmaTile(Tile):
-    """A tile whose warps are warpgroups' and only multiply; one warp more copies."""
-
-    splits_k: bool = False
-
-    @property
-    def threads(self) -> int:
-        """Threads of a CTA, with the producer's."""
-        return super().threads + PRODUCER_THREADS
 
 
 def _tile(tokens: int, outputs: int, stages: int, blocks: int = 1, warpgroups_k: int = 1) -> Tile:
@@ -74,7 +57,7 @@ def launch(
             "weights": (HALF_BYTES * n * k, "weights"),
             "output": (HALF_BYTES * m * n, "output"),
         },
-        (),
+        (_panels("activations", m, k, m % chosen.tokens or chosen.tokens),),
         operands,
         {
             "activations": _panels("activations", m, k, chosen.tokens),

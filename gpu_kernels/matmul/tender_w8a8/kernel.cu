@@ -1,5 +1,5 @@
 // Tender matmul: int8 activations and weights in group order, int32 sums, half result; any M, N a multiple of 8, K of 32.
-// tender_w4a4 is compiled from it as well: INT4 codes in bytes.
+// tender_w4a4 is compiled from it as well, INT4 codes in bytes, and tender_int4, two in a byte.
 // See tender.cuh for what is computed and for the variants.
 //
 // Layouts    X[M][K+16] bytes: a row's codes in group order, then its factor (float) and 12 bytes of nothing; the producer
@@ -51,6 +51,7 @@ tender_matmul(const half_bits* __restrict__ x, const half_bits* __restrict__ w, 
     extern __shared__ __align__(128) unsigned char shared[];
     __shared__ __align__(16) float scale_of[BN];
     __shared__ __align__(16) float factor_of[BM];
+    mark_numbers();
     const unsigned base = shared_address(shared);
     const Place place(group_shift, slice, longer_slices);
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;

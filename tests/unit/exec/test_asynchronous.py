@@ -13,6 +13,7 @@ import pytest
 
 from sim.errors import DeadlockError, TcsimError
 from sim.exec.execute import execute
+from sim.isa import opcodes as o
 from sim.isa.launch import Buffer, BufferRef, CtaClass, KernelLaunch, TensorMap
 from sim.isa.opcodes import Op
 from sim.isa.synthetic import assemble
@@ -80,6 +81,25 @@ def test_wgmma_equals_the_twin(line: str, swizzle: int) -> None:
     launch = launch_of(program_of([line]), np.random.default_rng(seed))
     start = wgmma_start(seed, swizzle, "IGMMA" in line)
     assert_same(run_executor(launch, start), run_twin(launch, start), line, nans=True)
+
+
+@pytest.mark.parametrize(
+    "line", ["IGMMA.64x24x32.S8.S8 R0, gdesc[UR8], R0", "IGMMA.64x8x32.S8.S8 R0, R24, gdesc[UR8], R4"]
+)
+def test_shifted_accumulators_equal_the_twin_and_a_shift_before(line: str) -> None:
+    """D = A B + (C << 3), as an extension has it: every accumulator, and nothing else, is shifted as it is read."""
+    launch = launch_of(program_of([line]), np.random.default_rng(7))
+    modifiers = launch.program.modifiers.copy()
+    modifiers[0] |= 3 << o.ACCUMULATOR_SHIFT
+    marked = replace(launch, program=replace(launch.program, modifiers=modifiers))
+    start = wgmma_start(7, 32, integers=True)
+    fast = run_executor(marked, start)
+    assert_same(fast, run_twin(marked, start), line)
+    first, count = (0, 12) if "x24x" in line else (4, 4)
+    shifted = replace(start, general=start.general.copy())
+    shifted.general[first : first + count] <<= np.uint32(3)
+    before = run_executor(launch, shifted)
+    assert np.array_equal(fast.general[:count], before.general[:count])
 
 
 def matmul_launch(

@@ -106,22 +106,28 @@ def test_matrix_multiplication(opcode: str) -> None:
     np.testing.assert_array_equal(result, a @ b + c)
 
 
-@pytest.mark.parametrize(("opcode", "depth"), [("IMMA.16832.S8.S8", 32), ("IMMA.16816.S8.S8", 16)])
-def test_integer_matrix_multiplication(opcode: str, depth: int) -> None:
+@pytest.mark.parametrize("signs", ["SS", "SU", "US", "UU"])
+@pytest.mark.parametrize(("bits", "depth"), [(8, 32), (8, 16), (4, 64), (4, 32)])
+def test_integer_matrix_multiplication(bits: int, depth: int, signs: str) -> None:
     rng = np.random.default_rng(2)
-    a, b = rng.integers(-128, 128, (16, depth), np.int8), rng.integers(-128, 128, (depth, 8), np.int8)
+    ranges = {"S": (-(2 ** (bits - 1)), 2 ** (bits - 1)), "U": (0, 2**bits)}
+    a, b = rng.integers(*ranges[signs[0]], (16, depth)), rng.integers(*ranges[signs[1]], (depth, 8))
     c = rng.integers(-(2**31), 2**31, (16, 8)).astype(np.int32)
+    words = depth * bits // 128  # registers that hold a row of eight lanes
 
     def packed(matrix: Array) -> list[Array]:
-        blocks = [
-            matrix[r : r + 8, k : k + 16] for k in range(0, depth, 16) for r in range(0, len(matrix), 8)
-        ]
-        return [np.ascontiguousarray(block).view(np.uint32).reshape(32) for block in blocks]
+        """Cut rows of 4 words of neighbouring integers, the first in the lowest bits."""
+        places = np.arange(32 // bits, dtype=np.uint64) * np.uint64(bits)
+        fields = (matrix & (2**bits - 1)).astype(np.uint64).reshape(len(matrix), 4 * words, -1)
+        rows = (fields << places).sum(axis=2).astype(np.uint32)
+        blocks = [rows[r : r + 8, 4 * w : 4 * w + 4] for w in range(words) for r in range(0, len(rows), 8)]
+        return [block.reshape(32) for block in blocks]
 
     accumulators = list(c.reshape(2, 32, 2).transpose(0, 2, 1).reshape(4, 32))
     registers = (
         dict(enumerate(packed(a))) | dict(enumerate(packed(b.T), 4)) | dict(enumerate(accumulators, 8))
     )
+    opcode = f"IMMA.168{depth}.{signs[0]}{bits}.{signs[1]}{bits}"
     out = run([f"{opcode} R12, R0.ROW, R4.COL, R8"], registers).general[12:16]
     result = out.view(np.int32).reshape(2, 2, 32).transpose(0, 2, 1).reshape(16, 8)
     wide = a.astype(np.int64) @ b.astype(np.int64) + c

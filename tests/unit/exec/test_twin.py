@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.isa.opcodes import Op
-from tests.unit.exec.twins import ASYNCHRONOUS, CONTROL, compare, is_nan, opcodes_of, random_line
+from tests.unit.exec.twins import ASYNCHRONOUS, CONTROL, MARKED, compare, is_nan, opcodes_of, random_line
 
 BATCH = 16
 OPERATIONS = [
-    operation for operation in Op if operation not in CONTROL | ASYNCHRONOUS and opcodes_of(operation)
+    operation
+    for operation in Op
+    if operation not in CONTROL | ASYNCHRONOUS | MARKED and opcodes_of(operation)
 ]
 EXACT = [operation for operation in OPERATIONS if operation != Op.MUFU]
 ANY_NAN = {Op.HMMA, Op.RED, Op.ATOMG}  # NaN bits of a sum are the host's

@@ -14,6 +14,7 @@ from sim.exec.execute import Execution, execute, instruction_columns
 from sim.exec.interpreter import STOPPED, run_warp
 from sim.exec.reference import Reference, execute_reference, special_registers
 from sim.exec.reference_state import Group, Warp
+from sim.extensions import with_extensions
 from sim.isa import opcodes as o
 from sim.isa.forms import Form, forms
 from sim.isa.launch import Buffer, CtaClass, KernelLaunch
@@ -33,7 +34,8 @@ ASYNCHRONOUS = {
     Op.HGMMA, Op.IGMMA, Op.TENSOR_LOAD, Op.TENSOR_STORE, Op.BULK_LOAD, Op.BULK_STORE,
     Op.MBARRIER_INIT, Op.MBARRIER_ARRIVE,
 }  # fmt: skip
-WHOLE_WARP = {Op.HMMA, Op.IMMA, Op.LDSM, Op.STSM}
+WHOLE_WARP = {Op.HMMA, Op.IMMA, Op.IMMA_SPARSE, Op.LDSM, Op.STSM}
+MARKED = {Op.IMMA_SPARSE}  # has a meaning only by an extension: tests/unit/extensions
 
 # Registers 0-39 are results and data; these hold addresses and are never written:
 SHARED_REGISTER, GLOBAL_REGISTER, LOCAL_REGISTER, INDEX_REGISTER = 42, 44, 46, 48
@@ -202,10 +204,12 @@ def is_nan(words: Array) -> Array:
     return np.asarray(single | halves)
 
 
-def compare(lines: Sequence[str], seed: int, threads: int = 32, nans: bool = False) -> Outcome:
+def compare(
+    lines: Sequence[str], seed: int, threads: int = 32, nans: bool = False, extensions: tuple[str, ...] = ()
+) -> Outcome:
     """Run lines in both from the same random state, assert equality, return the executor's outcome."""
     rng = np.random.default_rng(seed)
-    launch = launch_of(program_of(lines, seed), rng, threads)
+    launch = launch_of(with_extensions(program_of(lines, seed), extensions), rng, threads)
     start = Start.random(rng)
     outcome = run_executor(launch, start)
     assert_same(outcome, run_twin(launch, start), "\n".join(lines), nans)
@@ -285,7 +289,7 @@ class _Line:
         return f"{self.pick('', '!')}{bank}{self.pick('T', str(self.below(7)))}"
 
     def _r(self, index: int) -> str:
-        if self.form.op in (Op.HMMA, Op.IMMA) and index == 0:
+        if self.form.op in (Op.HMMA, Op.IMMA, Op.IMMA_SPARSE) and index == 0:
             return f"R{4 * self.below(10)}"
         return self.pick("RZ", f"R{4 * self.below(10)}", f"R{4 * self.below(10)}")
 

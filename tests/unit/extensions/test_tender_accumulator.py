@@ -10,6 +10,7 @@ import pytest
 from gpu_kernels import catalog
 from gpu_kernels.programs.store import load_program
 from sim.arch.load import load_gpu
+from sim.chip.operations import accumulator_blocks
 from sim.errors import ConfigError
 from sim.exec.execute import execute
 from sim.exec.reference import execute_reference
@@ -21,12 +22,13 @@ from sim.isa.opcodes import Op
 from sim.results import Workload
 from sim.simulate import simulate
 from sim.sm.columns import resolve
-from sim.sm.layout import S_ACCUMULATE, S_INTERVAL, TICKS
+from sim.sm.layout import S_ACCUMULATE, S_INTERVAL, S_LATENCY, TICKS
 from workloads.operands import random_operands
 from workloads.schemes.base import get_scheme
 
 H200 = load_gpu("h200")
 TILE = "16x128-extension"
+WARPGROUPS = "tender_w8a8_wgmma"
 OPTIONS = {"variant": "extension", "groups": 4, "profile": "even"}
 
 
@@ -46,18 +48,26 @@ def test_a_mark_without_the_hardware_is_one_line_that_names_it() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_each_mark_changes_one_mma_and_no_mark_is_left() -> None:
-    before = load_program("tender_w8a8", TILE, "sm_90a")
+@pytest.mark.parametrize(
+    ("scheme", "tile", "name"),
+    [
+        ("tender_w8a8", TILE, "m16n8k32.tender_accumulator.s32.s8"),
+        (WARPGROUPS, "128x128-extension", "wgmma.m64n128k32.tender_accumulator.s32.s8.ss"),
+    ],
+)
+def test_each_mark_changes_one_mma_and_no_mark_is_left(scheme: str, tile: str, name: str) -> None:
+    before = load_program(scheme, tile, "sm_90a")
     after = with_extensions(before)
     marks = int((before.opcode == int(Op.MARKER)).sum())
     assert marks and int((before.modifiers != after.modifiers).sum()) == marks
     changed = np.flatnonzero(before.modifiers != after.modifiers)
-    assert {after.mma_names[index] for index in after.mma[changed]} == {"m16n8k32.tender_accumulator.s32.s8"}
+    of_zeros = name.replace(".ss", ".rs")  # a wgmma of zeros in registers, for an empty group
+    assert {name} <= {after.mma_names[index] for index in after.mma[changed]} <= {name, of_zeros}
     assert after.identity != before.identity
     require_no_marks(after)
 
 
-@pytest.mark.parametrize("scheme", ["tender_w8a8", "tender_w4a4"])
+@pytest.mark.parametrize("scheme", ["tender_w8a8", "tender_w4a4", WARPGROUPS])
 def test_the_compiler_kept_each_mark_before_its_own_mma(scheme: str) -> None:
     """They are one statement; the assembler once put another mma between them."""
     for tile in catalog.tiles(scheme):
@@ -95,6 +105,40 @@ def test_marked_mma_take_longer_by_what_the_extension_says() -> None:
     assert static[marked, S_ACCUMULATE] - static[plain, S_ACCUMULATE] == 5 * TICKS
 
 
+@pytest.mark.jit
+def test_marked_wgmma_take_longer_by_a_bubble_per_eight_columns() -> None:
+    slow = TenderAccumulator(latency_cycles=3, bubble_cycles=2)
+    (launch,) = catalog.launches(WARPGROUPS, 128, 128, 256, OPTIONS, H200, "128x128-extension")
+    program = slow.give_meaning(launch.program)
+    trace = execute(replace(launch, program=program), launch.classes[0]).trace
+    static = resolve(trace, slow.machine(H200)).static
+    plain, marked = (
+        np.flatnonzero(program.mma == program.mma_names.index(f"wgmma.m64n128k32{name}.s32.s8.ss"))[0]
+        for name in ("", ".tender_accumulator")
+    )
+    assert static[marked, S_INTERVAL] - static[plain, S_INTERVAL] == 16 * 2 * TICKS
+    assert static[marked, S_LATENCY] - static[plain, S_LATENCY] == 16 * 2 + 3
+
+
+@pytest.mark.jit
+def test_borders_that_a_wgmma_shifts_at_cost_less_than_a_drain() -> None:
+    """256 tokens, 7 borders in 32 stages: in the tensor core none of the time, in registers some."""
+    times = {}
+    for variant in ("ideal", "extension", "software_shift"):
+        options = {"variant": variant, "groups": 8, "profile": "even"}
+        launches = catalog.launches(WARPGROUPS, 4096, 4096, 4096, options, H200, f"256x128-{variant}")
+        named = ("tender_accumulator",) if variant == "extension" else ()
+        times[variant] = simulate(
+            Workload(WARPGROUPS, 4096, 4096, 4096, options, 0, 0), launches, H200, named
+        ).time_us
+    assert times["extension"] < 1.01 * times["ideal"] < times["software_shift"]
+
+
+def test_a_marked_wgmma_switches_its_sixteen_blocks_of_accumulators() -> None:
+    assert accumulator_blocks("wgmma.m64n128k32.tender_accumulator.s32.s8.ss") == 16
+    assert accumulator_blocks("m16n8k32.tender_accumulator.s32.s8") == 1
+
+
 def test_its_numbers_can_be_set_by_name() -> None:
     found = get_extension("tender_accumulator:latency_cycles=2.5:shift_bits=2")
     assert found == TenderAccumulator(shift_bits=2, latency_cycles=2.5)
@@ -125,12 +169,16 @@ def test_the_machine_without_it_stays_as_it_was() -> None:
         "m16n8k16.tender_accumulator.s32.s8",
         "m16n8k256.tender_accumulator.s32.b1",
     }
+    assert set(machine.sm.tensor.wgmma) - set(H200.sm.tensor.wgmma) == {"tender_accumulator.s32.s8"}
 
 
-def test_floating_point_sums_cannot_be_shifted() -> None:
-    program = load_program("fp16", "16x64", "sm_90a")
-    with pytest.raises(ConfigError, match="tender_accumulator shifts integer accumulators; got 'HMMA"):
-        EXTENSION.modifiers(program, int(np.flatnonzero(program.mma >= 0)[0]))
+@pytest.mark.parametrize(
+    ("scheme", "tile", "got"), [("fp16", "16x64", "HMMA"), ("fp16_wgmma", "16x64", "HGMMA")]
+)
+def test_floating_point_sums_cannot_be_shifted(scheme: str, tile: str, got: str) -> None:
+    program = load_program(scheme, tile, "sm_90a")
+    with pytest.raises(ConfigError, match=f"tender_accumulator shifts integer accumulators; got '{got}"):
+        EXTENSION.modifiers(program, int(np.flatnonzero(program.mma >= 0)[0]), 0)
 
 
 def test_every_quantity_has_a_unit_and_a_reason() -> None:

@@ -44,7 +44,8 @@ def stored(stem: str) -> tuple[bytes, Listing]:
 def test_reuse_bits_are_those_of_the_text(stem: str) -> None:
     program, (_, listing) = load_stem(stem), stored(stem)
     printed = [arguments.count(".reuse") for _, _, arguments, _ in listing.rows]
-    assert [int(bits).bit_count() for bits in program.reuse] == printed
+    shown = np.where(program.opcode == int(Op.IMMA_SPARSE), 7, 15)  # its fourth operand's is not printed
+    assert [int(bits).bit_count() for bits in program.reuse & shown] == printed
 
 
 @pytest.mark.parametrize("stem", STEMS)

@@ -25,6 +25,12 @@ def test_a_name_gives_shape_and_operand_bytes() -> None:
     assert parse_wgmma("m16n8k16.f32.f16") is None
 
 
+def test_an_extension_is_part_of_the_types_that_the_machine_lists() -> None:
+    changed = parse_wgmma("wgmma.m64n128k32.tender_accumulator.s32.s8.ss")
+    assert changed is not None
+    assert (changed.types, changed.input, changed.n) == ("tender_accumulator.s32.s8", "s8", 128)
+
+
 def test_a_box_knows_its_bytes() -> None:
     """Zero fill counts: an mbarrier hears of the whole box."""
     assert MAP.box_bytes == 64 * 64 * 2

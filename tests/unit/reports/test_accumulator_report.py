@@ -2,60 +2,118 @@
 
 from __future__ import annotations
 
+import csv
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from reports.accumulator import (
-    EXPLICIT,
-    HARDWARE,
-    IDEAL,
-    SOFTWARE,
-    Accurate,
-    Hardware,
-    Overflow,
-    Study,
-    Timed,
-    conclusion,
-    gain_pct,
-    render,
+from reports.accumulator import HARDWARE, SOFTWARE, Overflow, Study
+from reports.accumulator_conclusion import conclusion
+from reports.accumulator_findings import (
+    choices,
+    finite,
+    front,
+    gain,
+    gains,
+    needed_width,
+    slope,
+    slopes,
 )
+from reports.accumulator_page import page, render
+from tests.unit.reports.accumulator_data import BYTES, MODEL, WIDE, study
 
 
-def study(hardware_us: float) -> Study:
-    times = {IDEAL: 9.0, HARDWARE: hardware_us, SOFTWARE: 12.0, EXPLICIT: 15.0}
-    timed = [
-        Timed("tender_w8a8", variant, groups, m, "qkv_proj", 2, us, 5.0, "tensor")
-        for variant, us in times.items()
-        for groups in (1, 8)
-        for m in (1, 16)
-    ]
-    return Study(
-        "h200",
-        "llama3-8b",
-        (*timed, *(Timed("fp16", "", 0, m, "qkv_proj", 2, 20.0, 9.0, "dram") for m in (1, 16))),
-        tuple(Overflow(8, 8, width, "wrap", 0.0, 30.0, min(width, 29)) for width in (16, 32)),
-        (Accurate("tender_w8a8", 8, 30.0), Accurate("fp16", 0, 60.0)),
-        (Hardware("shift", 1, "bits", "paper: one"),),
-        {1: 20.0, 16: 0.0},
-    )
+def said(found: Study, about: str) -> str:
+    return " ".join(each.text for each in conclusion(found) if each.about == about)
 
 
 def test_the_gain_is_over_the_best_kernel_without_the_hardware() -> None:
-    assert gain_pct(study(10.0), "tender_w8a8", 8, 1, whole=False) == pytest.approx(20.0)
-    assert gain_pct(study(10.0), "tender_w8a8", 8, 1, whole=True) == pytest.approx(100 * (44 / 40 - 1))
+    found = gain(study(), WIDE, MODEL, 8, "decode", 1)
+    assert found is not None and found.best == SOFTWARE
+    assert found.linear_pct == pytest.approx(20.0)
+    assert found.whole_pct == pytest.approx(100 * ((24 + 20) / (20 + 20) - 1))
+    assert found.bound_pct == pytest.approx(100 * (12 / 9 - 1))
+    assert found.saved_mj == pytest.approx(2 * 5 * (12 - 10) / 1e3)
 
 
-def test_the_conclusion_says_where_it_pays_and_where_it_does_not() -> None:
-    assert "pays at M = 1, 16: up to +20.0 %" in conclusion(study(10.0))[0]
-    assert "does not pay at any M of 1, 16: at most -4.0 %" in conclusion(study(12.5))[0]
-    assert conclusion(study(10.0))[-1] == "INT8, 8 groups: the synthetic sums need up to 29 bits."
+def test_a_scheme_without_the_hardware_has_no_gain() -> None:
+    without = replace(study(), timed=tuple(each for each in study().timed if each.method.variant != HARDWARE))
+    assert gains(without, WIDE) == []
+    assert WIDE not in {each.about for each in conclusion(without)}
 
 
-def test_the_page_its_tables_and_its_figure_are_written(tmp_path: Path) -> None:
-    names = {path.name for path in render(study(10.0), tmp_path)}
-    assert names == {
-        "accumulator.md", "accumulator.png", "accumulator.svg",
-        "times.csv", "overflow.csv", "accuracy.csv", "hardware.csv",
-    }  # fmt: skip
-    assert "| `tender_w8a8` | 8 | 16 |" in (tmp_path / "accumulator.md").read_text(encoding="utf-8")
+def test_it_says_where_the_extension_pays_and_where_it_does_not() -> None:
+    pays = said(study(10.0), WIDE)
+    assert pays.startswith("the extension pays at decode M = 1, 8 groups; prefill M = 16, 8 groups")
+    assert "up to +20.0 % over shift in registers" in pays and "in 4 of 4 places" in pays
+    lost = said(study(12.5), WIDE)
+    assert lost.startswith("the extension does not pay: at most -4.0 % over shift in registers")
+    assert "A shift that takes nothing at all would gain at most +33.3 %" in lost
+
+
+def test_a_gain_that_amdahl_eats_is_called_so() -> None:
+    rare = study(10.0, rest_us={1: 1000.0, 16: 1000.0})
+    assert said(rare, WIDE).startswith("the extension pays in the linear layers, not in the whole step, at")
+
+
+def test_it_says_whether_packed_shifts_make_the_extension_pointless_for_int4() -> None:
+    assert "the extension is pointless for INT4 codes" in said(study(10.0, operands_us=10.1), "W4A4")
+    other = said(study(10.0, operands_us=11.0), "W4A4")
+    assert "do not replace the extension" in other and "up to +10.0 % more time" in other
+
+
+def test_packed_shifts_are_kernels_without_the_hardware() -> None:
+    found = gain(study(10.0, operands_us=9.5), BYTES, MODEL, 8, "decode", 1)
+    assert found is not None and found.linear_pct == pytest.approx(-5.0)
+
+
+def test_a_border_costs_the_slope_of_time_over_groups() -> None:
+    assert slope([1, 2, 4], [3.0, 5.0, 9.0]) == pytest.approx(2.0)
+    found = {each.variant: each.border_ns for each in slopes(study())}
+    assert found == pytest.approx({"extension": 10.0, "software_shift": 100.0, "explicit": 300.0})
+    assert "100 ns (1.11 % of the matmul) shift in registers" in said(study(), "cost of a border")
+
+
+def test_the_front_is_what_no_other_beats_in_accuracy_time_energy_and_area() -> None:
+    found = choices(study(), MODEL, 1, "llm_int8_6.7b")
+    names = [each.contender.name for each in front(found)]
+    assert names == ["FP16", "INT8 per tensor", "Tender", "Tender + extension"]
+    slower = choices(study(13.0), MODEL, 1, "llm_int8_6.7b")
+    assert "Tender + extension" not in [each.contender.name for each in front(slower)]
+    assert "dominated: per group." in said(study(), "Pareto front")
+
+
+def test_the_width_that_is_needed_is_the_least_that_loses_nothing_from_there_on() -> None:
+    assert needed_width(study(), 8, 8, 1, "wrap") == 24
+    assert needed_width(study(), 8, 8, 3, "wrap") is None
+    narrow = replace(study(), overflow=(Overflow(8, 8, 1, 16, "wrap", 9.0, -2.0, 24),))
+    assert needed_width(narrow, 8, 8, 1, "wrap") is None
+    assert "by groups: 1: 24, 8: 24." in said(study(), "width")
+
+
+def test_groups_that_overflow_are_named() -> None:
+    text = said(study(), "groups")
+    assert "8 groups are enough, 36.0 dB against 20.0 with 1" in text and "INT32 wraps with 20." in text
+
+
+def test_the_page_its_tables_and_its_figures_are_written(tmp_path: Path) -> None:
+    names = {path.name for path in render(study(), tmp_path)}
+    figures = ("times", "layers", "borders", "widths", "hardware", "groups", "front")
+    assert {f"accumulator_{name}.{kind}" for name in figures for kind in ("png", "svg")} <= names
+    with (tmp_path / "accumulator_times.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(study().timed) and rows[0]["variant"] == "ideal"
+    text = (tmp_path / "accumulator.md").read_text(encoding="utf-8")
+    assert all(f"(accumulator_{name}.png)" in text for name in figures)
+    assert text.count("\n# ") == 0 and text.startswith("# Accumulators that shift: llama3-8b on h200")
+
+
+def test_the_same_study_gives_the_same_page() -> None:
+    assert page(study()) == page(study())
+
+
+def test_json_has_no_infinities() -> None:
+    record = finite(asdict(study()) | {"level": float("inf")})
+    assert json.loads(json.dumps(record, allow_nan=False))["level"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from gpu_kernels.matmul import common
 from sim.arch.load import load_gpu
 from sim.errors import ConfigError
 from sim.exec.execute import execute
+from sim.extensions import with_extensions
 from workloads.operands import Operands, random_operands
 from workloads.schemes._tender import TRAILER_BYTES, Tender, pack_rows
 from workloads.schemes.base import get_scheme
@@ -51,14 +53,27 @@ def _run(name: str, tile: str, codes: Any, weights: Any, options: dict[str, Any]
 
 @pytest.mark.jit
 @pytest.mark.parametrize("groups", [1, 4, 14, 20])
-@pytest.mark.parametrize("variant", ["software_shift", "explicit"])
+@pytest.mark.parametrize(
+    ("scheme", "tile"),
+    [
+        ("tender_w8a8", "16x128-software_shift"),
+        ("tender_w8a8", "16x128-explicit"),
+        ("tender_w8a8_wgmma", "16x64-software_shift"),  # warpgroups along K
+        ("tender_w8a8_wgmma", "16x64-extension"),
+        ("tender_w8a8_wgmma", "128x64-explicit"),  # of those, each would round totals of its own
+        ("tender_w8a8_wgmma", "128x128-software_shift"),
+        ("tender_w8a8_wgmma", "128x128-extension"),
+        ("tender_w8a8_wgmma", "128x128-explicit"),
+    ],
+)
 def test_w8a8_kernels_equal_the_integer_path(
-    groups: int, variant: str, monkeypatch: pytest.MonkeyPatch
+    groups: int, scheme: str, tile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Full-range codes: with many groups INT32 wraps, in the kernel as in the reference; FP32 rounds in order."""
     monkeypatch.setattr(common, "choose_splits", lambda *_: 1)
     random = np.random.default_rng(groups)
-    codes, weights = random.integers(-128, 128, (M, K)), random.integers(-127, 128, (N, K))
+    n, variant = catalog.tiles(scheme)[tile].outputs, tile.partition("-")[2]
+    codes, weights = random.integers(-128, 128, (M, K)), random.integers(-127, 128, (n, K))
     sizes = _sizes(groups)
     at = (np.cumsum(sizes)[:-1] // 32).astype(np.uint32)
     chunk = Chunk(np.zeros(K), np.repeat(np.arange(groups), sizes), 1.0)
@@ -68,20 +83,24 @@ def test_w8a8_kernels_equal_the_integer_path(
         want = accumulate(codes, weights, chunk, Format(groups=groups)).sums.astype(np.float32)
     scale = 2.0**-20  # a power of two, so that halves hold the leading bits
     options = {"variant": variant, "groups": 8, "profile": "even"}
-    got = _run_scaled(codes, weights, options, f"16x128-{variant}", at, scale)
+    got = _run_scaled(scheme, codes, weights, options, tile, at, scale)
     with np.errstate(over="ignore"):
         assert np.array_equal(got, (want * np.float32(scale)).astype(np.float16))
 
 
-def _run_scaled(codes: Any, weights: Any, options: dict[str, Any], tile: str, at: Any, scale: float) -> Any:
+def _run_scaled(
+    scheme: str, codes: Any, weights: Any, options: dict[str, Any], tile: str, at: Any, scale: float
+) -> Any:
+    n = len(weights)
     arrays = {
         "weights": weights.astype(np.int8),
-        "scales": np.full(N, scale, np.float32),
+        "scales": np.full(n, scale, np.float32),
         "activations": pack_rows(codes.astype(np.int8), np.ones(M, np.float32)),
         "borders": at,
     }
-    (launch,) = catalog.launches("tender_w8a8", M, N, K, options, H200, tile, arrays)
-    return execute(launch, launch.classes[0], fold=False).buffer("output").view(np.float16).reshape(M, N)
+    (launch,) = catalog.launches(scheme, M, n, K, options, H200, tile, arrays)
+    launch = replace(launch, program=with_extensions(launch.program))
+    return execute(launch, launch.classes[0], fold=False).buffer("output").view(np.float16).reshape(M, n)
 
 
 @pytest.mark.jit
