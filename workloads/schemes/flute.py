@@ -117,7 +117,7 @@ class Flute(Scheme):
         return weight.reshape(codes.shape)
 
     def pack(self, operands: Mapping[str, Array]) -> Arrays:
-        """Return ``weights`` uint8 [n/16, k/64, bytes of a block] ([..., 3, 128] in nibbles), ``scales``, ``table`` of pairs."""
+        """Return ``weights`` uint8 [n/16, k/64, bytes of a block or 3, 128], ``scales`` and the ``table`` of pairs."""
         table = operands["table"]
         first, second = pair_codes(_bits(table))
         scales = operands["scales"].reshape(len(operands["scales"]), -1, 2, 8)

@@ -24,6 +24,7 @@ LUT_UNIT = "lut_unit"  # the extension, and the option that asks for it
 LUT_UNIT_TARGETS = ("sm_90a",)
 OVERHEAD_STAGES = 3.0  # filling table and pipeline, adding up and storing
 STREAM_TOKENS = 16
+STREAM_OVERHEAD = 14.0  # beginning and end take as long as so many spans
 SPAN = 2  # blocks of 64 columns that share their scales
 REGISTER_STEPS = {4: 0, 3: 1 << 3}  # steps of a block of which half the pairs come from registers
 STREAM_TARGETS = ("sm_90a",)  # others have too little shared memory for what is in flight
@@ -81,12 +82,13 @@ def _stream(bits: int, outputs: int, warps: tuple[int, int], fold: int, stages: 
         1,
         warps_n,
         stages,
-        warps_k * SPAN,
+        SPAN,
         warps_n * warps_k * block,
         1,
         warps_k,
         {
             "BITS": bits,
+            "BLOCKS": warps_k,
             "WARPS_K": warps_k // fold,
             "FOLD": fold,
             "SPAN": SPAN,
@@ -97,6 +99,7 @@ def _stream(bits: int, outputs: int, warps: tuple[int, int], fold: int, stages: 
         table_bytes=256 * PRMT_ENTRY_BYTES,
         source="stream.cu",
         targets=STREAM_TARGETS,
+        overhead_stages=STREAM_OVERHEAD,
         excluded={"group_size": (32, 64)},
     )
 

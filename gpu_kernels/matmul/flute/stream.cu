@@ -11,9 +11,11 @@
 // Scales     Go to the sums of a block, in fp32 (4 FFMA per fragment and 8 tokens), not to the weights: no rounding of its own.
 // Order      A warp goes through a block part by part, of two rows of fragments, four steps of k16 each, so that only a
 //            part's sums wait for their scale. Look-ups run one step ahead; tokens of all four steps stay in registers.
+// Split K    grid.z slices of whole spans; see reduce_slices.
 // FOLD       Warps beyond the first WARPS_K along K add their sums to those of the others before the common epilogue.
 
 #include "/tcsim/matmul/common.cuh"
+#include "/tcsim/matmul/optional_mma.cuh"
 
 constexpr int K_WARPS = WARPS_K * FOLD;
 constexpr int ALL_THREADS = 32 * WARPS_N * K_WARPS;
@@ -148,14 +150,6 @@ struct Values {
     }
 };
 
-// c += a * b if `enabled`: tokens 8..15 often do not exist.
-__device__ __forceinline__ void optional_mma(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2], bool enabled) {
-    asm("{ .reg .pred p; setp.ne.b32 p, %10, 0;\n"
-        "@p mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3}; }\n"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(static_cast<int>(enabled)));
-}
-
 // The two halves of a word.
 __device__ __forceinline__ void to_floats(float (&to)[2], unsigned pair) {
     asm("{ .reg .b16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b; }\n"
@@ -271,7 +265,7 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
     extern __shared__ __align__(128) unsigned char shared[];
     const Place place(group_shift, slice, longer_slices);
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-    const int first = place.begin * BLOCKS + warp / WARPS_N * SPAN, end = min(k / BLOCK_K, (place.begin + place.count) * BLOCKS);
+    const int first = place.begin * SPAN + warp / WARPS_N * SPAN, end = min(k / BLOCK_K, (place.begin + place.count) * SPAN);
     const bool many = m - place.first_token > 8;
     const int rest = (end - first) % (K_WARPS * SPAN);
     const int count = first < end ? (end - first) / (K_WARPS * SPAN) * SPAN + (rest < SPAN ? rest : SPAN) : 0;  // this warp's blocks
@@ -338,7 +332,7 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
                         for (int j = 0; j < M_FRAGMENTS; ++j) {
                             float(&sum)[4] = acc[SPAN > 1 ? part * PART + i : i][j];
                             if (u == 0 && step == 0) sum[0] = sum[1] = sum[2] = sum[3] = 0.f;
-                            if (j == 0)
+                            if (j == 0)  // tokens 8..15 often do not exist
                                 mma(sum, values[step & 1].r[i], tokens[step].r[j], sum);
                             else
                                 optional_mma(sum, values[step & 1].r[i], tokens[step].r[j], many);
