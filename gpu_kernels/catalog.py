@@ -117,7 +117,11 @@ def worth_trying(candidates: Mapping[str, Tile], m: int, n: int) -> tuple[str, .
     """
     by_tokens = sorted({tile.tokens for tile in candidates.values()})
     enough = next((tokens for tokens in by_tokens if tokens >= m), by_tokens[-1])
-    kept = {name: tile for name, tile in candidates.items() if enough // 2 <= tile.tokens <= enough}
+    kept = {
+        name: tile
+        for name, tile in candidates.items()
+        if enough // 2 <= tile.tokens and (tile.fewest_tokens or tile.tokens) <= enough
+    }
     narrow = min(tile.outputs for tile in kept.values())
     return tuple(name for name, tile in kept.items() if tile.outputs <= max(narrow, 2 * n))
 

@@ -100,6 +100,7 @@ def _stream(bits: int, outputs: int, warps: tuple[int, int], fold: int, stages: 
         source="stream.cu",
         targets=STREAM_TARGETS,
         overhead_stages=STREAM_OVERHEAD,
+        fewest_tokens=8,
         excluded={"group_size": (32, 64)},
     )
 
