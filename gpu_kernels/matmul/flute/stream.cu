@@ -1,16 +1,16 @@
-// FLUTE matmul for few tokens: arguments and results as in kernel.cu, indices of 4 bits or, in nibbles, of 3; groups of 64
+// FLUTE matmul for few tokens: arguments and results as in kernel.cu, indices of 4 bits or, in nibbles, of 3; groups of 64 * SPAN
 // columns or more. See workloads/schemes/flute.py for the layouts.
 //
-// Warps      Each is on its own: it takes every (WARPS_K * FOLD)th block of 64 columns of its outputs, has a ring of STAGES
+// Warps      Each is on its own: it takes every (WARPS_K * FOLD)th span of SPAN blocks of its outputs, has a ring of STAGES
 //            blocks of indices, tokens and scales to itself, and meets the others only to fill the table and to add up.
 // Look up    As in kernel.cu, two indices at a time, 32 copies of each pair, 256 bytes apart: one PRMT makes the offset from a byte
-//            of indices. All 256 values of a byte have an entry, so that a nibble's fourth bit need not be masked out.
-//            Of 3 bits, only the pairs of the last 8 columns of a step are looked up in shared memory, which is as busy as DRAM. The
-//            others come from registers: the low and the high bytes of the eight values are two registers each, of which one PRMT
-//            takes four bytes, a nibble for each; two more PRMT put them together.
-// Scales     Go to the sums of a block, in fp32 (4 FFMA per fragment and 8 tokens), not to the weights: no rounding of its own.
-// Order      A warp goes through a block part by part, of two rows of fragments, four steps of k16 each, so that only a
-//            part's sums wait for their scale. Look-ups run one step ahead; tokens of all four steps stay in registers.
+//            of indices. Of 3 bits all 256 values of a byte have an entry, so that the nibbles' fourth bits need not be masked out.
+//            REGISTER_STEPS says in which steps of a block the pairs of the first 8 columns come from registers instead, so that
+//            shared memory and the integer pipe are about as busy: the low and the high bytes of the eight values are two
+//            registers each, of which one PRMT takes four bytes, a nibble for each; two more PRMT put them together.
+// Scales     Go to the sums of SPAN blocks, in fp32 (4 FFMA per fragment and 8 tokens), not to the weights: no rounding of its own.
+// Order      A warp goes through a block part by part, of two rows of fragments, four steps of k16 each. Look-ups run one step
+//            ahead; tokens of all four steps stay in registers. Without tokens 8..15 their mma are left out.
 // Split K    grid.z slices of whole spans; see reduce_slices.
 // FOLD       Warps beyond the first WARPS_K along K add their sums to those of the others before the common epilogue.
 
@@ -24,10 +24,8 @@ constexpr int WORDS = BITS;              // registers of a lane's indices of a b
 constexpr int PART = 2;                  // rows of fragments that are looked up together
 constexpr int PARTS = (N_FRAGMENTS + PART - 1) / PART;
 
-constexpr int ENTRIES = 256, ENTRY_BYTES = 256;
+constexpr int PAIRS = 1 << 2 * BITS, ENTRIES = 256, ENTRY_BYTES = 256;
 constexpr int T_BYTES = ENTRIES * ENTRY_BYTES;
-constexpr int T_CHUNKS = ENTRIES * 8;  // 16 bytes each
-constexpr int T_PASSES = (T_CHUNKS + ALL_THREADS - 1) / ALL_THREADS;
 
 constexpr int W_BYTES = N_FRAGMENTS * BLOCK_BYTES;
 constexpr int X_BYTES = BM * ROW_BYTES;
@@ -35,7 +33,9 @@ constexpr int S_LANES = WN / 8;  // chunks of a row of scales
 constexpr int STAGE_BYTES = (W_BYTES + X_BYTES + WN * 2 + 127) / 128 * 128;
 
 static_assert(BITS == 4 || BITS == 3, "a nibble per index");
-static_assert(WARPS_M == 1, "warps share no tokens");
+static_assert((ALL_THREADS & (ALL_THREADS - 1)) == 0, "as many entries of the table in each pass");
+static_assert(PAIRS / 4 <= ALL_THREADS, "one pass of copies of the pairs");
+static_assert(WARPS_M == 1 && PARTS > 1, "warps share no tokens; the last part begins when all indices of a block are read");
 static_assert(S_LANES <= 32, "one pass of scale copies");
 static_assert(STAGES >= 3, "a stage in use, one that has arrived, one under way");
 
@@ -53,38 +53,41 @@ __device__ __forceinline__ int pair_of(int byte) {
     return BITS == 4 ? byte : (byte >> 1 & 3) | (byte >> 3 & 0xc) | (byte << 1 & 0x10) | (byte >> 2 & 0x20);
 }
 
-// Copies of the table of pairs: this thread's chunks.
-struct Table {
-    unsigned v[T_PASSES];
+// The table of pairs comes first of all copies, to the bytes that its entries leave free: plain loads would be sunk below
+// the other copies by the compiler, and all warps wait for the table. A word's place there:
+__device__ __forceinline__ unsigned place_of(unsigned table, int pair) {
+    return table + pair / 32 * ENTRY_BYTES + 128 + pair % 32 * 4;
+}
 
-    __device__ __forceinline__ explicit Table(const unsigned* pairs) {
-#pragma unroll
-        for (int pass = 0; pass < T_PASSES; ++pass) {
-            const int chunk = pass * ALL_THREADS + threadIdx.x;
-            if (T_CHUNKS % ALL_THREADS == 0 || chunk < T_CHUNKS) v[pass] = pairs[pair_of(chunk / 8)];
-        }
-    }
+__device__ __forceinline__ void copy_pairs(unsigned table, const unsigned* pairs) {
+    copy16(place_of(table, threadIdx.x * 4), pairs + threadIdx.x * 4, threadIdx.x < PAIRS / 4, true);
+    copy_commit();
+}
 
-    __device__ __forceinline__ void store(unsigned to) const {
+// Make the 32 copies of each entry, 16 bytes at a time.
+__device__ __forceinline__ void fill_table(unsigned table) {
+    constexpr int PASS = ALL_THREADS / 8;  // entries
+    unsigned v[ENTRIES / PASS];
 #pragma unroll
-        for (int pass = 0; pass < T_PASSES; ++pass) {
-            const int chunk = pass * ALL_THREADS + threadIdx.x;
-            if (T_CHUNKS % ALL_THREADS == 0 || chunk < T_CHUNKS)
-                asm volatile("st.shared.v4.b32 [%0], {%1,%1,%1,%1};\n" ::"r"(to + chunk / 8 * ENTRY_BYTES + chunk % 8 * 16), "r"(v[pass])
-                             : "memory");
-        }
-    }
-};
+    for (int pass = 0; pass < ENTRIES / PASS; ++pass)
+        asm volatile("ld.shared.b32 %0, [%1];\n" : "=r"(v[pass]) : "r"(place_of(table, pair_of(pass * PASS + threadIdx.x / 8))));
+    const unsigned to = table + threadIdx.x / 8 * ENTRY_BYTES + threadIdx.x % 8 * 16;
+#pragma unroll
+    for (int pass = 0; pass < ENTRIES / PASS; ++pass)
+        asm volatile("st.shared.v4.b32 [%0], {%1,%1,%1,%1};\n" ::"r"(to + pass * PASS * ENTRY_BYTES), "r"(v[pass]) : "memory");
+}
 
 // Eight values in registers: the low bytes of 0..3 and 4..7, and the high ones.
 struct Bytes {
     unsigned low[2], high[2];
 
-    __device__ __forceinline__ explicit Bytes(const unsigned* pairs) {
+    __device__ __forceinline__ void load(const unsigned char* table, unsigned copy) {
+        unsigned r[8];  // pairs of which these values are the first
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {  // the first values of four pairs each
-            const unsigned a = __byte_perm(pairs[pair_of(8 * i)], pairs[pair_of(8 * i + 2)], 0x5140);
-            const unsigned b = __byte_perm(pairs[pair_of(8 * i + 4)], pairs[pair_of(8 * i + 6)], 0x5140);
+        for (int i = 0; i < 8; ++i) r[i] = *reinterpret_cast<const unsigned*>(table + 2 * i * ENTRY_BYTES + copy);
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            const unsigned a = __byte_perm(r[4 * i], r[4 * i + 1], 0x5140), b = __byte_perm(r[4 * i + 2], r[4 * i + 3], 0x5140);
             low[i] = __byte_perm(a, b, 0x5410), high[i] = __byte_perm(a, b, 0x7632);
         }
     }
@@ -223,17 +226,28 @@ __device__ __forceinline__ void load_tokens(TokenFragments& to, unsigned at, int
     }
 }
 
-// Adds the sums of a row of fragments to the total, times the scales of rows g and g + 8.
-__device__ __forceinline__ void scale_and_add(float (&total)[M_FRAGMENTS][4], const float (&acc)[M_FRAGMENTS][4], unsigned scales) {
-    unsigned pair;
-    asm volatile("ld.shared.b32 %0, [%1];\n" : "=r"(pair) : "r"(scales));
-    float scale[2];
-    to_floats(scale, pair);
+// The scales of rows g and g + 8 of a warp's fragments.
+struct Scales {
+    unsigned r[N_FRAGMENTS];
+
+    __device__ __forceinline__ void load(unsigned from) {
 #pragma unroll
-    for (int j = 0; j < M_FRAGMENTS; ++j)
+        for (int i = 0; i < N_FRAGMENTS; ++i) asm volatile("ld.shared.b32 %0, [%1];\n" : "=r"(r[i]) : "r"(from + i * 32));
+    }
+
+    // Adds to the total what has been summed up, times the scales.
+    __device__ __forceinline__ void add(Accumulators& total, const Accumulators& acc) const {
 #pragma unroll
-        for (int v = 0; v < 4; ++v) total[j][v] += acc[j][v] * scale[v >> 1];
-}
+        for (int i = 0; i < N_FRAGMENTS; ++i) {
+            float scale[2];
+            to_floats(scale, r[i]);
+#pragma unroll
+            for (int j = 0; j < M_FRAGMENTS; ++j)
+#pragma unroll
+                for (int v = 0; v < 4; ++v) total[i][j][v] += acc[i][j][v] * scale[v >> 1];
+        }
+    }
+};
 
 // Add the sums of the warps beyond the first WARPS_K along K to theirs; the others are done.
 __device__ __forceinline__ void fold(Accumulators& total, unsigned char* shared) {
@@ -271,19 +285,22 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
     const int count = first < end ? (end - first) / (K_WARPS * SPAN) * SPAN + (rest < SPAN ? rest : SPAN) : 0;  // this warp's blocks
     const unsigned ring = shared_address(shared) + T_BYTES + warp * STAGES * STAGE_BYTES;
 
-    const Table table(pairs);
-    const Tables tables = {shared, kept(lane * 4), Bytes(pairs)};
+    copy_pairs(shared_address(shared), pairs);
+    Tables tables = {shared, kept(lane * 4)};
     BlockCopy copy(w, x, s, place.first_output + warp % WARPS_N * WN, place.first_token, m, n, k, first, end, group_inverse);
 #pragma unroll
     for (int stage = 0; stage < STAGES - 1; ++stage) copy.issue(ring + stage * STAGE_BYTES, stage - STAGES + 1 + STAGES * SPAN);
-    table.store(shared_address(shared));
+    copy_wait<STAGES - 1>();
+    __syncthreads();
+    fill_table(shared_address(shared));
 
     Accumulators total;
 #pragma unroll
     for (int i = 0; i < VECTORS; ++i)
 #pragma unroll
         for (int v = 0; v < 4; ++v) total[i / M_FRAGMENTS][i % M_FRAGMENTS][v] = 0.f;
-    float acc[SPAN > 1 ? N_FRAGMENTS : PART][M_FRAGMENTS][4];
+    Accumulators acc;
+    Scales scales;
     Indices indices[3][PART];
     Values values[2];
     TokenFragments tokens[4];
@@ -296,6 +313,7 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
         for (int i = 0; i < rows_of(part); ++i) indices[slot_of(part)][i].load(stage + (part * PART + i) * BLOCK_BYTES);
     };
     __syncthreads();
+    if (REGISTER_STEPS != 0) tables.bytes.load(shared, tables.copy);
     copy_wait<STAGES - 2>();
     __syncwarp();
 #pragma unroll
@@ -317,7 +335,8 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
                 const int next_part = (part + 1) % PARTS, rows = rows_of(part);
 #pragma unroll
                 for (int step = 0; step < 4; ++step) {
-                    if (next_part == 0 && step == 0) {  // the next block must have arrived
+                    if (next_part == 0 && step == 0) {  // the next block must have arrived, and all lanes have read this one
+                        if (u == SPAN - 1) scales.load(read + scales_of);
                         copy_wait<STAGES - 2>();
                         __syncwarp();
                     }
@@ -330,7 +349,7 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
                     for (int i = 0; i < rows; ++i)
 #pragma unroll
                         for (int j = 0; j < M_FRAGMENTS; ++j) {
-                            float(&sum)[4] = acc[SPAN > 1 ? part * PART + i : i][j];
+                            float(&sum)[4] = acc[part * PART + i][j];
                             if (u == 0 && step == 0) sum[0] = sum[1] = sum[2] = sum[3] = 0.f;
                             if (j == 0)  // tokens 8..15 often do not exist
                                 mma(sum, values[step & 1].r[i], tokens[step].r[j], sum);
@@ -338,15 +357,10 @@ flute_matmul(const half_bits* __restrict__ x, const unsigned char* __restrict__ 
                                 optional_mma(sum, values[step & 1].r[i], tokens[step].r[j], many);
                         }
                     if (next_part == 0) load_tokens(tokens[step], next_stage + tokens_of, step);
-                    if (SPAN == 1 && step == 3)
-#pragma unroll
-                        for (int i = 0; i < rows; ++i)
-                            scale_and_add(total[part * PART + i], acc[i], read + scales_of + (part * PART + i) * 32);
                 }
             }
-            if (SPAN > 1 && last)
-#pragma unroll
-                for (int i = 0; i < N_FRAGMENTS; ++i) scale_and_add(total[i], acc[i], read + scales_of + i * 32);
+            if (u < SPAN - 1 && last) scales.load(read + scales_of);
+            if (last) scales.add(total, acc);
             read = next_stage;
         }
     }
