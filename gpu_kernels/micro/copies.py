@@ -26,8 +26,9 @@ from sim.isa.program import Program
 from sim.isa.units import NO_COUNTER, Unit
 
 UNROLL = 16
-# from a copy's issue to its turn: the operand window, and three accesses of no lane before it, two cycles each
-TURN_CYCLES = 3 + 3 * 2
+TURN_CYCLES = (
+    3 * 2
+)  # from a copy's issue to its turn: three accesses of no lane leave before it, two cycles each
 BACK_EDGE_CYCLES = 10  # from a taken branch to its target: micro/control
 WAITS = 8  # copies of a trip that are each waited for
 LINE = 128

@@ -55,7 +55,6 @@ class Warp:
     queued: int = 0  # of them, not begun
     pending: int = 0  # commit groups of them that are not done
     stored: int = 0  # cycle at which its bulk stores are done
-    returned: int = 0  # tick at which its return path from shared memory is free
     turn: int = 0  # cycle of its last issue
     done: bool = False
 
@@ -127,7 +126,6 @@ class Sm:
     port: int = 0  # tick at which the port from L2 is free
     fence: int = 0  # tick from which the next fence may be sent
     turn: int = 0
-    missed: deque[int] = field(default_factory=deque)  # cycles at which lines that loads missed are there
     served: int = 0  # ticks that the data pipe has given to accesses
     arriving: int = 0  # tick at which the mbarrier unit takes the next arrival
     copying: int = 0  # tick at which the copy engine is free
@@ -167,6 +165,9 @@ class Twin:
         self.sequence = 0
         self.server = 0
         self.arrivals: dict[tuple[int, int], int] = {}  # (SM, seat) -> last arrival of a copy
+        self.returned: dict[
+            tuple[int, int], int
+        ] = {}  # tick at which a seat's path back from shared memory is free
         self.waiting = 0  # the next CTA of the queue
         self.running = 0
         self.end = np.zeros(drive.ctas, np.int64)
@@ -416,8 +417,9 @@ class Twin:
         if unit != Unit.SHARED_STORE:
             waves = 1 if unit == Unit.SHUFFLE else max(1, int(self.c.rows[entry.row, y.R_WAVEFRONTS]))
             first = begin + m.load_ticks - m.window_cycles * TICKS - m.wavefront_ticks
-            warp.returned = max(first, warp.returned) + waves * m.wavefront_ticks
-            done = (warp.returned + TICKS // 2) // TICKS + static[y.S_LATENCY]
+            seat = self.seat(warp)
+            self.returned[seat] = max(first, self.returned.get(seat, 0)) + waves * m.wavefront_ticks
+            done = (self.returned[seat] + TICKS // 2) // TICKS + static[y.S_LATENCY]
         self.fall_at(max(done, t + 1), warp, static[y.S_WRITE])
 
     def take_arrival(self, sm: Sm, entry: Entry, t: int) -> None:
@@ -434,17 +436,13 @@ class Twin:
         trip = entry.trip + self.server_cycles(entry.row, t) - m.window_cycles
         trip += self.port_cycles(warp.cta.sm, entry.row, t)
         sm = warp.cta.sm
-        if row[y.R_UNIT] == Unit.GLOBAL_LOAD and not row[y.R_HIT]:
-            last = self.miss(sm, int(row[y.R_LINES]), t, trip)
-            sm.tags = max(sm.tags, last * TICKS)
-            trip += last - t
         if not row[y.R_HIT]:
             self.note_request(warp.cta.number, entry.row, t, t + trip)
         if row[y.R_UNIT] == Unit.ASYNC_COPY:
             self.fall_at(t + static[y.S_RELEASE], warp, static[y.S_READ])
             sm.data = max(sm.data, t * TICKS) + m.copy_data_ticks
             waves = max(1, int(row[y.R_WAVEFRONTS]))
-            seat = (id(warp.cta.sm), warp.cta.place * len(warp.cta.warps) + warp.number)
+            seat = self.seat(warp)
             writing = waves * m.copy_write_ticks // TICKS
             arrival = t + max(1, trip + m.copy_extra_cycles - writing)
             self.arrivals[seat] = max(self.arrivals.get(seat, 0), arrival)
@@ -458,14 +456,9 @@ class Twin:
             trip += m.atomic_extra_cycles
         self.fall_at(t + max(1, trip), warp, static[y.S_WRITE], 1)
 
-    def miss(self, sm: Sm, lines: int, t: int, trip: int) -> int:
-        """Let each line of a load that misses take the place of one asked before it; return when the last does."""
-        last = t
-        for _ in range(lines):
-            if len(sm.missed) >= self.m.outstanding_lines:
-                last = max(last, sm.missed.popleft())
-            sm.missed.append(last + trip)
-        return last
+    def seat(self, warp: Warp) -> tuple[int, int]:
+        """Name a warp's place on its SM, which warps of later CTAs take over."""
+        return id(warp.cta.sm), warp.cta.place * len(warp.cta.warps) + warp.number
 
     def round_trip(self, warp: Warp, row: int) -> int:
         """Cycles until a request's answer is back from L1 or one of the halves of L2; its farthest line counts."""
