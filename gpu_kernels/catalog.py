@@ -71,15 +71,20 @@ def with_codes(launch: KernelLaunch, codes: Codes) -> KernelLaunch:
 def matches(scheme: str, tile: Tile, options: Options) -> bool:
     """Tell whether a tile was compiled for these options; those not given have their defaults."""
     complete = {**get_scheme(scheme).check_options(), **options}
-    return all(complete[name] == value for name, value in tile.options.items())
+    return all(complete[name] == value for name, value in tile.options.items()) and not any(
+        complete[name] in values for name, values in tile.excluded.items()
+    )
 
 
 def _checked(scheme: str, tile: str, options: Options) -> str:
     """Refuse a tile that was compiled for other options."""
     chosen = tiles(scheme).get(tile)
     if chosen is not None and not matches(scheme, chosen, {**chosen.options, **options}):
-        wanted = ", ".join(f"{name}={value}" for name, value in chosen.options.items())
-        got = ", ".join(f"{name}={options.get(name)}" for name in chosen.options)
+        wanted = ", ".join(
+            [f"{name}={value}" for name, value in chosen.options.items()]
+            + [f"{name} other than {value}" for name, values in chosen.excluded.items() for value in values]
+        )
+        got = ", ".join(f"{name}={options.get(name)}" for name in (*chosen.options, *chosen.excluded))
         raise ConfigError("", f"tile {tile} of {scheme}: got {got}, allowed: {wanted}")
     return tile
 
@@ -87,7 +92,11 @@ def _checked(scheme: str, tile: str, options: Options) -> str:
 def _names(scheme: str, m: int, n: int, options: Options, gpu: GpuSpec) -> tuple[str, ...]:
     """Name the tiles worth trying; it is an error if ``gpu`` can run none."""
     limit = gpu.sm.shared_memory.cta_limit_bytes
-    usable = {name: each for name, each in tiles(scheme).items() if matches(scheme, each, options)}
+    usable = {
+        name: each
+        for name, each in tiles(scheme).items()
+        if matches(scheme, each, options) and gpu.program_target in (each.targets or (gpu.program_target,))
+    }
     fitting = {name: each for name, each in usable.items() if each.shared_bytes <= limit}
     if not usable:
         raise ConfigError("", f"no tile of {scheme} was compiled for these options")
@@ -108,7 +117,11 @@ def worth_trying(candidates: Mapping[str, Tile], m: int, n: int) -> tuple[str, .
     """
     by_tokens = sorted({tile.tokens for tile in candidates.values()})
     enough = next((tokens for tokens in by_tokens if tokens >= m), by_tokens[-1])
-    kept = {name: tile for name, tile in candidates.items() if enough // 2 <= tile.tokens <= enough}
+    kept = {
+        name: tile
+        for name, tile in candidates.items()
+        if enough // 2 <= tile.tokens and (tile.fewest_tokens or tile.tokens) <= enough
+    }
     narrow = min(tile.outputs for tile in kept.values())
     return tuple(name for name, tile in kept.items() if tile.outputs <= max(narrow, 2 * n))
 

@@ -54,6 +54,9 @@ class Tile:
     overhead_stages: float = 0.0
     source: str = "kernel.cu"  # in the scheme's folder
     targets: tuple[str, ...] = ()  # that it is compiled for; none: those of its scheme
+    fewest_tokens: int = 0  # a tile of so few would hardly be faster for so few tokens; 0: a lower one is
+    # Values of the scheme's options that it cannot do.
+    excluded: Mapping[str, tuple[int | str | bool, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

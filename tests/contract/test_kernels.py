@@ -176,12 +176,12 @@ def test_no_access_to_shared_memory_has_a_bank_conflict(scheme: str, tile: str) 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("m", [1, 8, 9, 16, 64, 65, 4096])
 def test_hopeless_tiles_are_left_out(scheme: str, m: int) -> None:
-    tokens = {tile.tokens for name, tile in catalog.tiles(scheme).items() if name in _tried(scheme, m)}
+    tried = [tile for name, tile in catalog.tiles(scheme).items() if name in _tried(scheme, m)]
     every = [tile.tokens for tile in catalog.tiles(scheme).values()]
     largest, least = max(every), min(every)
-    assert tokens
-    assert max(tokens) < 2 * max(m, least)
-    assert min(tokens) >= min(m, largest) / 4
+    assert tried
+    assert max(tile.fewest_tokens or tile.tokens for tile in tried) < 2 * max(m, least)
+    assert min(tile.tokens for tile in tried) >= min(m, largest) / 4
 
 
 def _tried(scheme: str, m: int) -> tuple[str, ...]:
@@ -209,6 +209,25 @@ def test_a_tile_compiled_for_other_options_is_refused() -> None:
         catalog.launches("tender_w8a8", 8, 64, 64, {"variant": "ideal"}, H200, "16x128-explicit")
     for launch in catalog.launches("tender_w8a8", 8, 64, 64, {"variant": "ideal"}, H200):
         assert launch.label.split()[1].endswith("-ideal")
+
+
+def test_a_tile_is_not_tried_with_options_it_excludes() -> None:
+    tile = "16x96-w4-stream"
+    with pytest.raises(ConfigError, match=r"got .*group_size=64, allowed: .*group_size other than 64"):
+        catalog.launches("flute", 8, 1024, 4096, {"group_size": 64}, H200, tile)
+    tried = {
+        size: [
+            launch.label.split()[1]
+            for launch in catalog.launches("flute", 8, 1024, 4096, {"group_size": size}, H200)
+        ]
+        for size in (64, 128)
+    }
+    assert tile in tried[128] and tile not in tried[64]
+
+
+def test_a_tile_is_tried_only_on_gpus_it_was_compiled_for() -> None:
+    tried = catalog.launches("flute", 8, 1024, 4096, {}, load_gpu("a100-sxm-80gb"))
+    assert tried and not any("stream" in launch.label for launch in tried)
 
 
 def test_unknown_names_list_the_known_ones() -> None:

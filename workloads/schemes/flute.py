@@ -10,9 +10,12 @@ of 16 columns the pairs of codes (c, c + 1)
 of a block of 16 rows (n) x 64 columns (k), the k blocks of one row block side by side. In a block:
 * 4 bits: 16 bytes per lane; byte 4 * step + j is pair j, first | second << 4;
 * 2 bits: 8 bytes per lane; byte 4 * (step // 2) + j has pair j, first | second << 2, at bit 4 * (step % 2);
-* 3 bits: the low two bits of all codes as 2-bit codes (256 bytes), then the top bits (128 bytes): 4 bytes per lane,
-  byte j has those of pair j, first | second << 1, at bit 2 * step.
-So the index of a pair is 8, 4 or 6 bits (top bits above), and the table of pairs has 256, 16 or 64 entries.
+* 3 bits, sliced: the low two bits of all codes as 2-bit codes (256 bytes), then the top bits (128 bytes): 4 bytes per
+  lane, byte j has those of pair j, first | second << 1, at bit 2 * step.
+* 3 bits, in nibbles: those of steps 0 and 1, 8 bytes per lane, then those of step 2, 4 bytes per lane; byte j of a step
+  is pair j, first << 1 | second << 5. Bits 0 and 4 of step s have bit s of pair j of step 3, so that a nibble with them
+  shifted together is looked up like the others.
+Sliced, the index of a pair is 8, 4 or 6 bits (top bits above), and the table of pairs has 256, 16 or 64 entries.
 
 Scales are [k / group, n / 16, 8, 2]: those of rows g and g + 8 side by side.
 """
@@ -31,8 +34,10 @@ from workloads.shapes import check_multiple
 BLOCK_N, BLOCK_K = 16, 64
 _MAX_WEIGHT = float(np.finfo(np.float16).max)  # the largest weight of a group is its scale
 _SMALLEST_SCALE = np.finfo(np.float16).smallest_subnormal
+SLICED, NIBBLES = "sliced", "nibbles"
 _ROWS_AT_ONCE = 256  # bounds the temporaries of quantization
 Bytes = npt.NDArray[np.uint8]
+_IN_NIBBLES = np.array(1, np.uint8)
 
 
 class Flute(Scheme):
@@ -52,6 +57,7 @@ class Flute(Scheme):
             "table", "normal", ("normal", "uniform", "learned"), "values: NormalFloat, equidistant, or fitted"
         ),
         Option("codes", "gaussian", ("gaussian", "random"), "of normal weights, or every code equally often"),
+        Option("layout", SLICED, (SLICED, NIBBLES), "of 3-bit indices", measured=False),
         Option(
             "lookup",
             "shared",
@@ -84,7 +90,8 @@ class Flute(Scheme):
         bits, groups = int(options["bits"]), k // _group(k, options)
         codes = generator.integers(0, 2**bits, (n, k), np.uint8)
         scales = np.full((groups, n), k**-0.5, np.float16)
-        return {"codes": codes, "scales": scales, "table": named_table(str(options["table"]), bits)}
+        table = named_table(str(options["table"]), bits)
+        return {"codes": codes, "scales": scales, "table": table, **_layout(options)}
 
     def quantize(self, weight: Array, options: Options | None = None) -> Arrays:
         """Scale each group by its largest magnitude, or by less where that is nearer; take the nearest entries."""
@@ -100,7 +107,7 @@ class Flute(Scheme):
             part = weight[rows].astype(np.float32).reshape(-1, groups, k // groups)
             chosen, best = _quantize_rows(part, table, clips(kind, bits))
             codes[rows], scales[:, rows] = chosen.reshape(-1, k), best.T
-        return {"codes": codes, "scales": scales, "table": table}
+        return {"codes": codes, "scales": scales, "table": table, **_layout(checked)}
 
     def dequantize(self, operands: Mapping[str, Array]) -> Array:
         """Return table[code] * scale in float64."""
@@ -110,12 +117,13 @@ class Flute(Scheme):
         return weight.reshape(codes.shape)
 
     def pack(self, operands: Mapping[str, Array]) -> Arrays:
-        """Return ``weights`` uint8 [n/16, k/64, bytes of a block], ``scales`` and the ``table`` of pairs."""
+        """Return ``weights`` uint8 [n/16, k/64, bytes of a block or 3, 128], ``scales`` and the ``table`` of pairs."""
         table = operands["table"]
         first, second = pair_codes(_bits(table))
         scales = operands["scales"].reshape(len(operands["scales"]), -1, 2, 8)
+        codes = operands["codes"]
         return {
-            "weights": pack_codes(operands["codes"], _bits(table)),
+            "weights": pack_nibbles(codes) if "layout" in operands else pack_codes(codes, _bits(table)),
             "scales": np.ascontiguousarray(scales.transpose(0, 1, 3, 2)),
             "table": np.stack((table[first], table[second]), axis=1),
         }
@@ -127,10 +135,13 @@ class Flute(Scheme):
         table = np.empty(2**bits, np.float16)
         table[first[second == 0]] = arrays["table"][second == 0, 0]
         scales = arrays["scales"].reshape(-1, n // BLOCK_N, 8, 2).transpose(0, 1, 3, 2)
+        weights = arrays["weights"]
+        in_nibbles = weights.ndim == 4
         return {
-            "codes": unpack_codes(arrays["weights"], n, k, bits),
+            "codes": unpack_nibbles(weights, n, k) if in_nibbles else unpack_codes(weights, n, k, bits),
             "scales": np.ascontiguousarray(scales).reshape(-1, n),
             "table": table,
+            **({"layout": _IN_NIBBLES} if in_nibbles else {}),
         }
 
 
@@ -147,11 +158,7 @@ def pair_codes(bits: int) -> tuple[Bytes, Bytes]:
 def pack_codes(codes: Bytes, bits: int) -> Bytes:
     """Pack codes of [n, k] into the fragment order above: uint8 [n/16, k/64, 128 * bits]."""
     n, k = codes.shape
-    #            n block,      +8, g,    k block,      step, +8, t, +1
-    axes = (n // BLOCK_N, 2, 8, k // BLOCK_K, 4, 2, 4, 2)
-    # to: n block, k block, lane (g, t), step, pair (+8 in k, +8 in n), first or second
-    pairs = codes.reshape(axes).transpose(0, 3, 2, 6, 4, 5, 1, 7)
-    pairs = pairs.reshape(n // BLOCK_N, k // BLOCK_K, 32, 4, 4, 2)
+    pairs = _pairs(codes)
     if bits == 4:
         planes = [pairs[..., 0] | pairs[..., 1] << 4]
     else:
@@ -180,8 +187,50 @@ def unpack_codes(packed: Bytes, n: int, k: int, bits: int) -> Bytes:
         top = blocks[..., 256:].reshape(*pairs.shape[:3], 1, 4) >> np.arange(0, 8, 2, dtype=np.uint8)[:, None]
         pairs[..., 0] |= (top & 1) << 2
         pairs[..., 1] |= (top >> 1 & 1) << 2
+    return _codes(pairs, n, k)
+
+
+def pack_nibbles(codes: Bytes) -> Bytes:
+    """Pack 3-bit codes of [n, k] into nibbles: uint8 [n/16, k/64, 3, 128]."""
+    n, k = codes.shape
+    pairs = _pairs(codes)
+    last = pairs[..., 3, :, :]
+    words = [pairs[..., step, :, :] << 1 | last >> step & 1 for step in range(3)]
+    bytes_of = np.stack([word[..., 0] | word[..., 1] << 4 for word in words], axis=-2)
+    planes = (bytes_of[..., :2, :], bytes_of[..., 2:, :])
+    blocks = [plane.reshape(n // BLOCK_N, k // BLOCK_K, -1, 128) for plane in planes]
+    return np.ascontiguousarray(np.concatenate(blocks, axis=2))
+
+
+def unpack_nibbles(packed: Bytes, n: int, k: int) -> Bytes:
+    """Invert ``pack_nibbles``."""
+    blocks = packed.reshape(n // BLOCK_N, k // BLOCK_K, 384)
+    early = blocks[..., :256].reshape(*blocks.shape[:2], 32, 2, 4)
+    late = blocks[..., 256:].reshape(*blocks.shape[:2], 32, 1, 4)
+    words = np.concatenate((early, late), axis=3)
+    nibbles = np.stack((words & 15, words >> 4), axis=-1)
+    last = np.bitwise_or.reduce((nibbles & 1) << np.arange(3, dtype=np.uint8)[:, None, None], axis=3)
+    return _codes(np.concatenate((nibbles >> 1, last[..., None, :, :]), axis=3), n, k)
+
+
+def _pairs(codes: Bytes) -> Bytes:
+    """Return codes [n, k] by block of n, block of k, lane (g, t), step, pair (+8 in k, +8 in n), first or second."""
+    n, k = codes.shape
+    #            n block,      +8, g,    k block,      step, +8, t, +1
+    axes = (n // BLOCK_N, 2, 8, k // BLOCK_K, 4, 2, 4, 2)
+    ordered = codes.reshape(axes).transpose(0, 3, 2, 6, 4, 5, 1, 7)
+    return ordered.reshape(n // BLOCK_N, k // BLOCK_K, 32, 4, 4, 2)
+
+
+def _codes(pairs: Bytes, n: int, k: int) -> Bytes:
+    """Invert ``_pairs``."""
     ordered = pairs.reshape(n // BLOCK_N, k // BLOCK_K, 8, 4, 4, 2, 2, 2)
     return np.ascontiguousarray(ordered.transpose(0, 6, 2, 1, 4, 5, 3, 7)).reshape(n, k)
+
+
+def _layout(options: Options) -> Arrays:
+    """Return what the operands say of their layout: nothing but of 3 bits in nibbles."""
+    return {"layout": _IN_NIBBLES} if options["bits"] == 3 and options["layout"] == NIBBLES else {}
 
 
 def _group(k: int, options: Options) -> int:

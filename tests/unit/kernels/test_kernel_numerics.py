@@ -103,8 +103,11 @@ def test_splits_of_unequal_length_do_not_depend_on_the_order(
 ) -> None:
     chosen, multiple_n, _ = _sizes(scheme, tile)
     m, n, k = max(1, chosen.tokens - 3), chosen.outputs - multiple_n, BLOCK_K * chosen.blocks * 5
+    excluded = chosen.excluded.get("group_size", ())
     group = (
-        BLOCK_K if chosen.options.get("table", "private") == "private" else -1
+        next(size for size in (BLOCK_K, 2 * BLOCK_K) if size not in excluded)
+        if chosen.options.get("table", "private") == "private"
+        else -1
     )  # shared tables: 128 columns or more
     forward = multiply(scheme, tile, m, n, k, 3, monkeypatch, group)
     backward = multiply(scheme, tile, m, n, k, 3, monkeypatch, group, last_first=True)
@@ -138,6 +141,21 @@ def test_binaries_of_older_gpus_compute_the_same(
 def test_w4a16_groups(group: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for tile in ("8x64", "16x192", "32x64"):
         multiply("w4a16", tile, 3, 64, 768, 2, monkeypatch, group=group)
+
+
+STREAMED = [name for name in catalog.tiles("flute") if name.endswith("-stream")]
+
+
+@pytest.mark.parametrize("tile", STREAMED)
+@pytest.mark.parametrize(("m", "group", "spans", "odd"), [(5, 128, 27, 0), (12, -1, 27, 1), (16, 256, 34, 0)])
+def test_a_warps_blocks_go_round_its_ring(
+    tile: str, m: int, group: int, spans: int, odd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every warp has more blocks than stages, some one span more than others; with and without tokens 8..15."""
+    chosen = catalog.tiles("flute")[tile]
+    k = BLOCK_K * (chosen.blocks * spans + odd)
+    assert spans * chosen.blocks // chosen.warps_k > chosen.stages
+    multiply("flute", tile, m, chosen.outputs - 16, k, 1, monkeypatch, group)
 
 
 def test_grouped_rasterization_reaches_every_tile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,9 @@ def test_goal_suite_times_every_tile_worth_trying_on_the_shapes_of_the_goals() -
     largest = {case.tile for case in cases if (case.scheme, case.m, case.n) == ("w4a16", 16, 57344)}
     assert {"16x64", "16x128", "16x192"} <= largest
     assert {case.options["bits"] for case in cases if case.scheme == "flute"} == {3, 4}
+    assert {
+        case.options["layout"] for case in cases if case.options.get("bits") == 3 and case.scheme == "flute"
+    } == {"nibbles"}
 
 
 def test_weights_are_prepared_together_as_far_as_memory_goes() -> None:

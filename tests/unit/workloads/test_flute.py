@@ -7,7 +7,7 @@ import pytest
 
 from workloads.schemes._tables import CELLS, learned_table, named_table, nearest_codes
 from workloads.schemes.base import get_scheme
-from workloads.schemes.flute import pack_codes, pair_codes
+from workloads.schemes.flute import pack_codes, pack_nibbles, pair_codes
 
 FLUTE = get_scheme("flute")
 # QLoRA (arXiv:2305.14314), appendix E, rounded to four digits
@@ -59,6 +59,33 @@ def test_a_lane_finds_its_four_pairs_in_the_bytes_of_a_word(bits: int) -> None:
             index |= (int(block[256 + lane * 4 + j]) >> 2 * step & 3) << 4
         row, column = lane // 4 + 8 * (j % 2), 16 * step + 2 * (lane % 4) + 8 * (j // 2)
         assert (first[index], second[index]) == tuple(codes[row, column : column + 2])
+
+
+def test_a_lane_finds_its_eight_3_bit_indices_in_the_nibbles_of_a_word() -> None:
+    """Of steps 0..2 in the upper three bits of each nibble; of step 3, one bit in each of theirs."""
+    codes = np.random.default_rng(3).integers(0, 8, (16, 64), np.uint8)
+    block = pack_nibbles(codes).reshape(-1)
+    for lane, step, j in ((0, 0, 0), (5, 1, 1), (17, 2, 2), (31, 3, 3), (12, 3, 0)):
+        words = [int(block[at + j]) for at in (lane * 8, lane * 8 + 4, 256 + lane * 4)]
+        nibbles = [(word & 15, word >> 4) for word in words]
+        found = (
+            [nibble >> 1 for nibble in nibbles[step]]
+            if step < 3
+            else [sum((nibbles[bit][half] & 1) << bit for bit in range(3)) for half in range(2)]
+        )
+        row, column = lane // 4 + 8 * (j % 2), 16 * step + 2 * (lane % 4) + 8 * (j // 2)
+        assert found == codes[row, column : column + 2].tolist()
+
+
+def test_the_layout_of_3_bit_indices_is_told_apart_when_unpacking() -> None:
+    for layout, shape in (("sliced", (4, 4, 384)), ("nibbles", (4, 4, 3, 128))):
+        options = FLUTE.check_options({"bits": 3, "layout": layout})
+        operands = FLUTE.draw(np.random.default_rng(0), 64, 256, options)
+        packed = FLUTE.pack(operands)
+        assert packed["weights"].shape == shape and packed["weights"].nbytes == 64 * 256 * 3 // 8
+        back = FLUTE.unpack(packed, 64, 256)
+        assert back.keys() == operands.keys()
+        assert all(np.array_equal(back[name], operands[name]) for name in back)
 
 
 def test_random_codes_use_every_entry_alike() -> None:
