@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from reports.accumulator import (
@@ -12,6 +12,7 @@ from reports.accumulator import (
     HARDWARE,
     IDEAL,
     OPERANDS,
+    SOFTWARE,
     WORDS,
     Method,
     Study,
@@ -19,16 +20,20 @@ from reports.accumulator import (
 from reports.accumulator_findings import (
     Gain,
     Slope,
+    bits_of,
     choices,
     front,
     gains,
+    overflowing,
     run_us,
     slopes,
 )
 from reports.accumulator_numbers import numbers
 from reports.naming import unique
+from workloads.accuracy.study import MINILM
 
 WORTH_PCT = 2.0  # a gain below this is called none
+MOSTLY_PCT = 50.0
 BYTES, NIBBLES, BLOCKS = "tender_w4a4", "tender_int4", "mx_w8a8"
 
 
@@ -51,6 +56,7 @@ def conclusion(study: Study) -> list[Statement]:
         _blocks,
         _costs,
         numbers,
+        _accuracy,
         _front,
     )
     return [Statement(about, text) for part in parts for about, text in part(study)]
@@ -63,26 +69,43 @@ def place_words(each: Gain) -> str:
 
 def _pays(study: Study) -> Iterator[tuple[str, str]]:
     for scheme in study.schemes:
-        found = gains(study, scheme)
-        if found:
-            yield scheme, _pays_words(found)
+        if found := gains(study, scheme):
+            yield scheme, pays(found, overflowing(study, bits_of(scheme)), bits_of(scheme))
 
 
-def _pays_words(found: Sequence[Gain]) -> str:
-    best = max(found, key=lambda each: each.linear_pct)
-    bound = max(found, key=lambda each: each.bound_pct)
-    worth = [each for each in found if each.linear_pct >= WORTH_PCT]
-    over = f"{best.linear_pct:+.1f} % over {WORDS[best.best]} ({place_words(best)})"
-    whole = f"{best.whole_pct:+.1f} % of the whole step"
-    limit = f"A shift that takes nothing at all would gain at most {bound.bound_pct:+.1f} %"
-    if not worth:
-        return f"the extension does not pay: at most {over}, {whole}. {limit}."
-    wholly = [each for each in worth if each.whole_pct >= WORTH_PCT]
-    verdict = (
-        "the extension pays" if wholly else "the extension pays in the linear layers, not in the whole step,"
+def pays(found: Sequence[Gain], overflows: Set[int], bits: int) -> str:
+    """Say where the extension pays, if it does; ``overflows``: groups with which sums do not fit INT32."""
+    usable = [each for each in found if each.groups not in overflows] or found
+    best = max(usable, key=lambda each: each.linear_pct)
+    step = max(usable, key=lambda each: each.whole_pct)
+    bound = max(usable, key=lambda each: each.bound_pct)
+    worth = [each for each in usable if each.linear_pct >= WORTH_PCT]
+    most = (
+        f"at most {best.linear_pct:+.1f} % in the linear layers over {WORDS[best.best]} ({place_words(best)}) and "
+        f"{step.whole_pct:+.1f} % in a whole step ({place_words(step)})"
     )
+    limit = (
+        f"A shift that takes nothing at all would gain at most {bound.bound_pct:+.1f} % in the linear layers"
+    )
+    return f"the extension {_verdict(worth, step)}: {most}. {limit}.{_unusable(found, overflows, bits)}"
+
+
+def _verdict(worth: Sequence[Gain], step: Gain) -> str:
+    if not worth:
+        return "does not pay"
     where = "; ".join(unique(f"{each.phase} M = {each.m}, {each.groups} groups" for each in worth))
-    return f"{verdict} at {where}: up to {over}, {whole}; in {len(worth)} of {len(found)} places. {limit}."
+    if step.whole_pct < WORTH_PCT:
+        return f"pays in the linear layers alone, not in a whole step, at {where}"
+    return f"pays at {where}"
+
+
+def _unusable(found: Sequence[Gain], overflows: Set[int], bits: int) -> str:
+    """Say what it would gain where sums overflow: that is no gain."""
+    lost = [each for each in found if each.groups in overflows]
+    if not lost or len(lost) == len(found):
+        return ""
+    best = max(lost, key=lambda each: each.linear_pct)
+    return f" With {best.groups} groups ({best.linear_pct:+.1f} %) INT{bits} sums overflow INT32."
 
 
 def _steps(study: Study) -> Iterator[tuple[str, str]]:
@@ -107,16 +130,34 @@ def _borders(study: Study) -> Iterator[tuple[str, str]]:
     found = slopes(study)
     for scheme in study.schemes:
         own = [each for each in found if each.scheme == scheme]
-        if own:
-            m = max(each.m for each in own)
-            rows = [each for each in own if each.m == m]
-            yield "cost of a border", f"{scheme}, M = {m}: {', '.join(map(_border_words, rows))}."
+        m = max((each.m for each in own), default=0)
+        rows = [each for each in own if each.m == m]
+        if rows:
+            yield (
+                "cost of a border",
+                f"{scheme}, M = {m}: {', '.join(map(_border_words, rows))}.{_code(rows)}",
+            )
 
 
 def _border_words(each: Slope) -> str:
-    name = f"{WORDS[each.variant]}: {each.accumulator}" if each.accumulator else WORDS[each.variant]
+    name = f"shift in the tensor core, {each.accumulator}" if each.accumulator else WORDS[each.variant]
     share = 100 * each.border_ns / 1e3 / each.ideal_us
-    return f"{each.border_ns:.0f} ns ({share:.2f} % of the matmul) {name}"
+    return f"{name} {round(each.border_ns) + 0:.0f} ns ({abs(share):.1f} % of the matmul)"
+
+
+def _code(rows: Sequence[Slope]) -> str:
+    """Say whether the shift itself is what a border costs, or the code that kernels have around it."""
+    software = [each.border_ns for each in rows if each.variant == SOFTWARE]
+    hardware = [each.border_ns for each in rows if each.variant == HARDWARE]
+    if not software or not hardware or software[0] <= 0:
+        return ""
+    left = 100 * hardware[0] / software[0]
+    if left > MOSTLY_PCT:
+        return (
+            f" The shift is not what a border costs: {left:.0f} % of it stays with the extension, code that leaves and "
+            "enters the loop."
+        )
+    return f" The extension takes {100 - left:.0f} % of it away."
 
 
 def _operands(study: Study) -> Iterator[tuple[str, str]]:
@@ -211,24 +252,45 @@ def _costs(study: Study) -> Iterator[tuple[str, str]]:
     for scheme in study.schemes:
         found = [each for each in gains(study, scheme) if each.phase != DECODE] or gains(study, scheme)
         if areas and found:
-            best = max(found, key=lambda each: each.saved_mj)
-            saved = best.best_us - best.hardware_us
-            yield (
-                "what it saves",
-                f"{scheme}, {place_words(best)}: {saved:.0f} µs and {best.saved_mj:.1f} mJ of "
-                f"{best.best_us:.0f} µs per step against {WORDS[best.best]}, for "
-                f"{areas[0].value * study.sms / 1e6:.2f} mm2 on {study.sms} SMs.",
-            )
+            yield "what it saves", f"{scheme}, {_saved(max(found, key=lambda each: each.saved_mj))}."
+    if areas:
+        area = (
+            f"{areas[0].value:.0f} um2 per SM, {areas[0].value * study.sms / 1e6:.2f} mm2 on {study.sms} SMs"
+        )
+        yield "what it saves", f"that is for {area}, {areas[0].rationale.partition(';')[0]}."
+
+
+def _saved(best: Gain) -> str:
+    us, mj = best.best_us - best.hardware_us, best.saved_mj
+    words = [
+        f"{'saves' if value > 0 else 'costs'} {abs(value):.0f} {unit}"
+        for value, unit in ((us, "µs"), (mj, "mJ"))
+    ]
+    return f"{place_words(best)}, of {best.best_us / 1e3:.1f} ms of {WORDS[best.best]}: {' and '.join(words)}"
+
+
+def _accuracy(study: Study) -> Iterator[tuple[str, str]]:
+    """Say where errors were measured."""
+    others = study.places[1:]
+    yield (
+        "accuracy",
+        f"the Pareto front goes by the outliers of {study.places[0]}"
+        + (f"; beside it stand {' and '.join(others)}" if others else "")
+        + (", a small encoder without outlier channels" if MINILM in others else "")
+        + ".",
+    )
 
 
 def _front(study: Study) -> Iterator[tuple[str, str]]:
-    for phase, m in study.phases:
-        found = choices(study, study.models[0], m, study.places[0])
-        best = unique(each.contender.name for each in front(found))
-        others = [each.contender.name for each in found if each.contender.name not in best]
-        if found:
-            yield (
-                "Pareto front",
-                f"{study.models[0]}, {phase} M = {m}, accuracy on {study.places[0]}: {', '.join(best)}; dominated: "
-                f"{', '.join(others) or 'none'}.",
-            )
+    """Name the front: of the first place at every M, of the others at the last."""
+    for where in study.places:
+        for phase, m in study.phases if where == study.places[0] else study.phases[-1:]:
+            found = choices(study, study.models[0], m, where)
+            best = unique(each.contender.name for each in front(found))
+            others = [each.contender.name for each in found if each.contender.name not in best]
+            if found:
+                rest = ", ".join(others) or "none"
+                yield (
+                    "Pareto front",
+                    f"{phase} M = {m}, accuracy on {where}: {', '.join(best)}; dominated: {rest}.",
+                )

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from reports import style
-from reports.accumulator import EXISTING, HARDWARE, IDEAL, VARIANTS, WORDS, Study
+from reports.accumulator import DECODE, EXISTING, HARDWARE, IDEAL, PREFILL, VARIANTS, WORDS, Study
 from reports.accumulator_choice_figures import draw_front, draw_groups
 from reports.accumulator_findings import gains, run_us
 from reports.accumulator_hardware_figures import draw_hardware, draw_widths
@@ -53,17 +53,21 @@ def draw_times(study: Study) -> Figure:
     style.headline(
         figure,
         f"A shift in the tensor core gains at most {best.linear_pct:.1f} % ({best.scheme}, {best.phase} M = {best.m})",
-        f"Linear layers of the whole model on {study.arch}, {groups} groups: time / time without scales. Beside the "
-        "panels' right end stands a prompt, elsewhere each of M sequences gets a token.",
+        f"Linear layers of the whole model on {study.arch}, {groups} groups. M = {_sizes(study, DECODE)}: so many "
+        f"sequences get a token each; M = {_sizes(study, PREFILL)}: a prompt of so many.",
     )
     grid = panels(figure, len(study.models), len(study.schemes))
     for row, model in zip(grid, study.models, strict=True):
         for axes, scheme in zip(row, study.schemes, strict=True):
             _over_m(axes, study, scheme, model, groups)
-            axes.set_title(f"{scheme}, {model}", size=style.TEXT_POINTS)
-        row[0].set_ylabel("time / without scales")
+            axes.set_title(scheme if model == study.models[0] else "", size=style.TEXT_POINTS)
+        row[0].set_ylabel(f"{model}: time / without scales")
     _legend(figure, grid[0])
     return figure
+
+
+def _sizes(study: Study, phase: str) -> str:
+    return ", ".join(str(m) for name, m in study.phases if name == phase) or "none"
 
 
 def _legend(figure: Figure, row: Sequence[Axes]) -> None:
@@ -77,8 +81,8 @@ def _legend(figure: Figure, row: Sequence[Axes]) -> None:
         list(found.values()),
         list(found),
         loc="upper left",
-        bbox_to_anchor=(0.05, 1 - 0.72 / height),
-        ncols=len(found),
+        bbox_to_anchor=(0.05, 1 - 0.62 / height),
+        ncols=min(len(found), 7 if sum(map(len, found)) < 80 else 3),
         fontsize=style.SMALL_POINTS,
     )
 
@@ -117,7 +121,7 @@ def draw_layers(study: Study) -> Figure:
         f"{groups} groups on {study.arch}. The rest of a step is a lower bound: the head in FP16, attention at the "
         "speed of DRAM or of the tensor cores, launches of the other kernels.",
     )
-    (row,) = panels(figure, 1, len(study.phases), left=2.0)
+    (row,) = panels(figure, 1, len(study.phases), left=2.3)
     for axes, (phase, m) in zip(row, study.phases, strict=True):
         _stacked(axes, study, bars, model, groups, phase, m)
         axes.set_title(f"{phase}, M = {m}")

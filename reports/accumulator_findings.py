@@ -160,13 +160,13 @@ def _dominates(better: Choice, worse: Choice) -> bool:
     return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
 
-def needed_width(study: Study, bits: int, groups: int, shift: int, mode: str) -> int | None:
+def needed_width(study: Study, where: str, bits: int, groups: int, mode: str) -> int | None:
     """Return the least of the widths from which on nothing is lost; None if every one loses something."""
     rows = sorted(
         (
             each
             for each in study.overflow
-            if (each.bits, each.groups, each.shift, each.mode) == (bits, groups, shift, mode)
+            if (each.where, each.bits, each.groups, each.shift, each.mode) == (where, bits, groups, 1, mode)
         ),
         key=lambda each: each.width,
     )
@@ -187,3 +187,13 @@ def finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: finite(each) for key, each in value.items()}
     return [finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def bits_of(scheme: str) -> int:
+    """Return the bits of a Tender scheme's codes."""
+    return 4 if "4" in scheme else 8
+
+
+def overflowing(study: Study, bits: int) -> set[int]:
+    """Return the numbers of groups with which sums left INT32 somewhere."""
+    return {each.groups for each in study.by_groups if each.bits == bits and each.wrapped_pct}

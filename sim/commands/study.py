@@ -58,6 +58,8 @@ def run(asked: StudyFile, arch: str, workers: int | None, out: Path | None, quie
     runs = study_points.run(arch, study_times.wanted(asked), workers, out, quiet)
     numbers = study_numerics.compute(asked, workers, quiet)
     others = study_hardware.compute(asked, arch, workers)
+    timed = tuple(study_times.timed(asked, runs))
+    ran = {each.method.scheme for each in timed}
     contenders = tuple(study_times.contenders(asked, runs))
     used = {name for each in contenders for name in each.method.extensions.split("+") if name}
     places = study_numerics.places(asked)
@@ -66,10 +68,11 @@ def run(asked: StudyFile, arch: str, workers: int | None, out: Path | None, quie
         arch=gpu.name,
         sms=gpu.sm.count,
         models=tuple(each.name for each in study_times.models(asked)),
+        schemes=tuple(each for each in asked.schemes if each in ran),
         phases=study_times.phases(asked),
         groups=tuple(sorted(asked.groups)),
         places=places,
-        timed=tuple(study_times.timed(asked, runs)),
+        timed=timed,
         rest=tuple(study_times.rests(asked, runs)),
         borders=tuple(study_times.bordered(asked, runs)),
         overflow=_of(numbers, Overflow),

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.accumulator import Ends, Hardware, OrderTime, Shifter
-from reports.shifter_cost import PLACES, shift_share
-from sim.arch.accumulator import described, load_costs, overhead
+from reports.shifter_cost import PLACES, Unit, shift_share
+from sim.arch.accumulator import load_costs, overhead
 from sim.commands.grouping import Matmul, grouping_costs, order_cost
 from sim.commands.parallel import in_order
 from sim.commands.study_config import StudyFile
@@ -44,7 +44,8 @@ def shifters(study: StudyFile) -> Iterator[Shifter]:
 
 def unit_words(study: StudyFile) -> str:
     """Say which unit that is, and in what it was synthesized."""
-    return f"{described(study.hardware.design())}, {load_costs().library}"
+    unit = Unit(study.hardware.unit, study.hardware.operand_bits, study.hardware.length)
+    return f"{unit.label}, an accumulator of 32 bits, {load_costs().library}"
 
 
 def quantities(study: StudyFile, others: tuple[str, ...]) -> Iterator[Hardware]:
