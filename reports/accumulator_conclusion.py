@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.accumulator import (
@@ -10,7 +10,6 @@ from reports.accumulator import (
     EXISTING,
     EXTENSION,
     HARDWARE,
-    IDEAL,
     OPERANDS,
     SOFTWARE,
     WORDS,
@@ -20,20 +19,21 @@ from reports.accumulator import (
 from reports.accumulator_findings import (
     Gain,
     Slope,
-    bits_of,
     choices,
     front,
     gains,
-    overflowing,
     run_us,
+    signed,
     slopes,
 )
+from reports.accumulator_gains import WORTH_PCT, place_words, steps, verdict, where_it_pays
 from reports.accumulator_numbers import numbers
 from reports.naming import unique
+from reports.shifter_cost import PLACES
 from workloads.accuracy.study import MINILM
 
-WORTH_PCT = 2.0  # a gain below this is called none
 MOSTLY_PCT = 50.0
+WORDS_OF: Mapping[str, str] = {str(key): words for key, words in PLACES.items()}  # of a shifter's place
 BYTES, NIBBLES, BLOCKS = "tender_w4a4", "tender_int4", "mx_w8a8"
 
 
@@ -48,8 +48,9 @@ class Statement:
 def conclusion(study: Study) -> list[Statement]:
     """Say what was found."""
     parts: tuple[Callable[[Study], Iterator[tuple[str, str]]], ...] = (
-        _pays,
-        _steps,
+        verdict,
+        where_it_pays,
+        steps,
         _borders,
         _operands,
         _nibbles,
@@ -60,70 +61,6 @@ def conclusion(study: Study) -> list[Statement]:
         _front,
     )
     return [Statement(about, text) for part in parts for about, text in part(study)]
-
-
-def place_words(each: Gain) -> str:
-    """Name a place where a gain was found."""
-    return f"{each.model}, {each.phase} M = {each.m}, {each.groups} groups"
-
-
-def _pays(study: Study) -> Iterator[tuple[str, str]]:
-    for scheme in study.schemes:
-        if found := gains(study, scheme):
-            yield scheme, pays(found, overflowing(study, bits_of(scheme)), bits_of(scheme))
-
-
-def pays(found: Sequence[Gain], overflows: Set[int], bits: int) -> str:
-    """Say where the extension pays, if it does; ``overflows``: groups with which sums do not fit INT32."""
-    usable = [each for each in found if each.groups not in overflows] or found
-    best = max(usable, key=lambda each: each.linear_pct)
-    step = max(usable, key=lambda each: each.whole_pct)
-    bound = max(usable, key=lambda each: each.bound_pct)
-    worth = [each for each in usable if each.linear_pct >= WORTH_PCT]
-    most = (
-        f"at most {best.linear_pct:+.1f} % in the linear layers over {WORDS[best.best]} ({place_words(best)}) and "
-        f"{step.whole_pct:+.1f} % in a whole step ({place_words(step)})"
-    )
-    limit = (
-        f"A shift that takes nothing at all would gain at most {bound.bound_pct:+.1f} % in the linear layers"
-    )
-    return f"the extension {_verdict(worth, step)}: {most}. {limit}.{_unusable(found, overflows, bits)}"
-
-
-def _verdict(worth: Sequence[Gain], step: Gain) -> str:
-    if not worth:
-        return "does not pay"
-    where = "; ".join(unique(f"{each.phase} M = {each.m}, {each.groups} groups" for each in worth))
-    if step.whole_pct < WORTH_PCT:
-        return f"pays in the linear layers alone, not in a whole step, at {where}"
-    return f"pays at {where}"
-
-
-def _unusable(found: Sequence[Gain], overflows: Set[int], bits: int) -> str:
-    """Say what it would gain where sums overflow: that is no gain."""
-    lost = [each for each in found if each.groups in overflows]
-    if not lost or len(lost) == len(found):
-        return ""
-    best = max(lost, key=lambda each: each.linear_pct)
-    return f" With {best.groups} groups ({best.linear_pct:+.1f} %) INT{bits} sums overflow INT32."
-
-
-def _steps(study: Study) -> Iterator[tuple[str, str]]:
-    """Say how much of a step the linear layers are, with the fastest scheme that has variants."""
-    for model in study.models:
-        shares = []
-        for phase, m in study.phases:
-            times = [run_us(study, scheme, IDEAL, model, 1, m) for scheme in study.schemes]
-            linear = min((us for us in times if us), default=0.0)
-            if linear:
-                share = 100 * linear / (linear + study.rest_of(model, phase, m).us)
-                shares.append(f"{share:.0f} % ({phase} M = {m})")
-        if shares:
-            yield (
-                "whole model",
-                f"{model}: of a step with the fastest integers the linear layers are at most {', '.join(shares)}; "
-                "head, attention and launches are the rest, so no border can cost more than that.",
-            )
 
 
 def _borders(study: Study) -> Iterator[tuple[str, str]]:
@@ -179,14 +116,14 @@ def _operands(study: Study) -> Iterator[tuple[str, str]]:
         yield (
             "W4A4",
             "the extension is pointless for INT4 codes in INT8 containers: shifts packed into the operands take "
-            f"between {least:+.1f} % and {most:+.1f} % of its time, on today's tensor cores. Up to nine groups have "
-            "no border at all.",
+            f"{signed(least)} % to {signed(most)} % more time than it, on today's tensor cores. Up to nine "
+            "groups have no border at all.",
         )
     else:
         yield (
             "W4A4",
             "shifts packed into the operands do not replace the extension for INT4 codes in INT8 containers: they take "
-            f"up to {most:+.1f} % more time than it ({where}), at best {least:+.1f} %.",
+            f"up to {signed(most)} % more time than it ({where}), at best {signed(least)} %.",
         )
 
 
@@ -244,8 +181,8 @@ def _costs(study: Study) -> Iterator[tuple[str, str]]:
     first = {each.position: each for each in study.shifters if each.shift_range == 1}
     if len(first) > 1:
         places = "; ".join(
-            f"{position.replace('_', ' ')}: {each.area_pct:+.1f} % area, {each.delay_pct + 0:+.1f} % delay, "
-            f"{each.mac_energy_pct:+.1f} % energy of every operation"
+            f"{WORDS_OF.get(position, position)}: {signed(each.area_pct)} % area, {signed(each.delay_pct)} % delay, "
+            f"{signed(each.mac_energy_pct)} % energy of every operation"
             for position, each in first.items()
         )
         yield "the shifter", f"one bit, {study.unit}: {places}."

@@ -189,6 +189,26 @@ def finite(value: Any) -> Any:
     return [finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
+def signed(value: float, digits: int = 1) -> str:
+    """Write a number with its sign; what rounds to zero has a plus."""
+    return f"{round(value, digits) + 0:+.{digits}f}"
+
+
+def counted(groups: int) -> str:
+    """Write a number of groups."""
+    return f"{groups} group{'' if groups == 1 else 's'}"
+
+
+def enough_groups(study: Study, bits: int) -> int:
+    """Return the least number of groups that loses nothing against more of them, wherever errors were measured."""
+    found = [0]
+    for where in study.places:
+        rows = [each for each in study.by_groups if (each.bits, each.where) == (bits, where)]
+        best = max((each.db for each in rows), default=0.0)
+        found.append(min((each.groups for each in rows if each.db >= best - LOST_DB), default=0))
+    return max(found)
+
+
 def bits_of(scheme: str) -> int:
     """Return the bits of a Tender scheme's codes."""
     return 4 if "4" in scheme else 8

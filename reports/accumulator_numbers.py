@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reports.accumulator import EXISTING, HARDWARE, Overflow, Study
-from reports.accumulator_findings import LOST_DB, bits_of, needed_width
+from reports.accumulator_findings import LOST_DB, bits_of, counted, needed_width, signed
 from reports.naming import unique
 
 USUAL_BITS = 32
@@ -70,7 +70,8 @@ def _shifts(study: Study) -> Iterator[tuple[str, str]]:
                 if known is None or (each.db, -each.groups) > (known.db, -known.groups):
                     best[each.shift] = each
             levels = [
-                f"{shift}: {each.db:.1f} dB with {each.groups} groups" for shift, each in sorted(best.items())
+                f"{shift}: {each.db:.1f} dB with {counted(each.groups)}"
+                for shift, each in sorted(best.items())
             ]
             if len(levels) > 1:
                 yield "shift range", f"INT{bits} on {where}, by bits of a shift: {', '.join(levels)}."
@@ -113,7 +114,7 @@ def _time_of(study: Study, bits: int, groups: int) -> str:
         if alone and today and shifted:
             base = min(alone)
             parts.append(
-                f"{scheme} {100 * (min(today) / base - 1):+.1f} % ({100 * (min(shifted) / base - 1):+.1f} %)"
+                f"{scheme} {signed(100 * (min(today) / base - 1))} % ({signed(100 * (min(shifted) / base - 1))} %)"
             )
     return f", for so much time (with the extension) at M = {m}: {', '.join(parts)}" if parts else ""
 
@@ -147,8 +148,8 @@ def _orders(study: Study) -> Iterator[tuple[str, str]]:
         gather, scatter = each.gather_us - each.plain_us, each.scatter_us - each.plain_us
         yield (
             "orders",
-            f"an order per chunk costs the producer of {each.m} × {each.k} activations {gather:+.1f} µs if it gathers, "
-            f"{scatter:+.1f} µs if it scatters, on {each.plain_us:.1f} µs; an order for all chunks nothing.",
+            f"an order per chunk costs who quantizes {each.m} × {each.k} numbers {signed(gather)} µs if it gathers "
+            f"and {signed(scatter)} µs if it scatters, on {each.plain_us:.1f} µs; an order for all chunks nothing.",
         )
     lost = [
         f"{each.own_db - each.shared_db:.1f} dB ({each.drift_octaves:g} octaves)"

@@ -125,7 +125,7 @@ def test_a_tiny_study_says_what_it_found_and_keeps_what_it_simulated(
         ("[llm_int8_6.7b]", "[llm]", "study.yaml:15: accuracy.profiles.0: unknown profile of outliers 'llm'"),
         ("name: Tender", "name: FP16", "study.yaml:18: contenders.1.name: 'FP16' stands twice"),
         ("name: slow", "name: first", "study.yaml:9: accumulators: a name stands twice"),
-        ("title: A tiny study\n", "", "study.yaml: title: missing; it has no default"),
+        ("title: A tiny study\n", "", "study.yaml:2: title: missing; it has no default"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_line_with_its_place(

@@ -21,6 +21,7 @@ from reports.accumulator_findings import (
     slope,
     slopes,
 )
+from reports.accumulator_gains import sensible
 from reports.accumulator_page import page, render
 from tests.unit.reports.accumulator_data import BYTES, MODEL, WIDE, study
 
@@ -58,9 +59,26 @@ def test_it_says_where_the_extension_pays_and_where_it_does_not() -> None:
 
 
 def test_a_gain_with_groups_whose_sums_overflow_is_none() -> None:
-    assert said(study(10.0), WIDE).endswith("With 20 groups (+20.0 %) INT8 sums overflow INT32.")
+    assert "With 20 groups (+20.0 %) INT8 sums overflow INT32." in said(study(10.0), WIDE)
     fitting = replace(study(10.0), by_groups=study().by_groups[:2])
     assert "decode M = 1, 20 groups" in said(fitting, WIDE) and "overflow" not in said(fitting, WIDE)
+
+
+def test_more_groups_than_the_errors_ask_for_are_no_reason_either() -> None:
+    """20 groups fit, but 8 are as good: what the extension gains with them is all that counts."""
+    levels = (*study().by_groups[:2], replace(study().by_groups[1], groups=20))
+    fitting = replace(study(10.0), by_groups=levels)
+    assert "8 groups are enough for the errors measured here; with them it gains at most +20.0 %" in said(
+        fitting, WIDE
+    )
+    assert {each.groups for each in sensible(fitting, WIDE)} == {8}
+
+
+def test_the_verdict_sums_up_both_ways() -> None:
+    both = said(study(10.0, operands_us=9.5), "verdict")
+    assert "pays for tender_w8a8 (+20.0 %) and does not pay for tender_w4a4 (-2.5 %)" in both
+    assert "does not pay for tender_w8a8 (-2.2 %)" in said(study(12.5), "verdict")
+    assert "pays for tender_w4a4" not in said(study(10.5, operands_us=10.0), "verdict").split(" and ")[0]
 
 
 def test_a_gain_that_amdahl_eats_is_called_so() -> None:
