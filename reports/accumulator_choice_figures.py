@@ -81,7 +81,7 @@ def _against_time(axes: Axes, study: Study) -> None:
                 label = scheme if line == "-" else None
                 axes.plot(*zip(*points, strict=True), label=label, **look)
     axes.set(title=f"error and time, M = {m}", xlabel="µs (dashed: with the extension)", ylabel="dB")
-    axes.legend(fontsize=style.SMALL_POINTS, loc="upper center", bbox_to_anchor=(0.45, 0.8))
+    axes.legend(fontsize=style.SMALLEST_POINTS, loc="upper center", bbox_to_anchor=(0.42, 0.8))
 
 
 def _ends(axes: Axes, study: Study) -> None:
@@ -175,4 +175,5 @@ def _dots(
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", color=style.FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
-    axes.set_xlim(min(0.0, *(value(each) for each in found), 0.0) * 1.1, None)
+    most = max((value(each) for each in found), default=1.0)
+    axes.set_xlim(min(0.0, *(value(each) for each in found), 0.0) - 0.06 * most, 1.06 * most)

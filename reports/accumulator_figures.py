@@ -173,8 +173,8 @@ def draw_borders(study: Study) -> Figure:
     for row, m in zip(grid, sizes, strict=True):
         for axes, scheme in zip(row, study.schemes, strict=True):
             _over_groups(axes, study, scheme, m)
-            axes.set_title(f"{scheme}, M = {m}", size=style.TEXT_POINTS)
-        row[0].set_ylabel("time / without scales")
+            axes.set_title(scheme if m == sizes[0] else "", size=style.TEXT_POINTS)
+        row[0].set_ylabel(f"M = {m}: time / without scales")
     _legend(figure, grid[0])
     return figure
 

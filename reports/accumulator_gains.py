@@ -123,5 +123,5 @@ def steps(study: Study) -> Iterator[tuple[str, str]]:
             yield (
                 "whole model",
                 f"{model}: of a step with the fastest integers the linear layers are at most {', '.join(shares)}; "
-                "head, attention and launches are the rest, so no border can cost more than that.",
+                "head, attention and launches are the rest, and a gain shrinks by them.",
             )

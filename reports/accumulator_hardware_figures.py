@@ -39,6 +39,12 @@ def draw_widths(study: Study) -> Figure:
         _over_width(_panel(figure, 1, row, 4), study, each, rate=False)
         for column, where in enumerate(unique((places[0], places[-1])), 2):
             _over_shift(_panel(figure, column, row, 4), study, each, where)
+    if bits:
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        place = (0.05, 1 - 0.52 / figure.get_figheight())
+        figure.legend(
+            handles, labels, loc="upper left", bbox_to_anchor=place, ncols=8, fontsize=style.SMALL_POINTS
+        )
     return figure
 
 
@@ -58,7 +64,6 @@ def _over_width(axes: Axes, study: Study, bits: int, rate: bool) -> None:
         axes.set(title=f"INT{bits}: overflows", yscale="log", ylabel="of a million steps")
         axes.set_yticks([0.1, 1, 100, 10000], ["none", "1", "100", "10000"])
         axes.minorticks_off()
-        axes.legend(fontsize=style.SMALLEST_POINTS)
     else:
         axes.set(title=f"INT{bits}: error", ylabel="dB")
 
@@ -125,5 +130,5 @@ def _savings(axes: Axes, study: Study, what: str) -> None:
     axes.set(title=f"saved {what}: {model}, {groups} groups", xscale="log", xlabel="M")
     axes.set_xticks(sizes, [str(m) for m in sizes])
     axes.minorticks_off()
-    if what.startswith("time"):
-        axes.legend(fontsize=style.SMALL_POINTS)
+    if not what.startswith("time"):
+        axes.legend(fontsize=style.SMALL_POINTS, loc="lower left")
