@@ -81,7 +81,8 @@ def _against_time(axes: Axes, study: Study) -> None:
                 label = scheme if line == "-" else None
                 axes.plot(*zip(*points, strict=True), label=label, **look)
     axes.set(title=f"error and time, M = {m}", xlabel="µs (dashed: with the extension)", ylabel="dB")
-    axes.legend(fontsize=style.SMALLEST_POINTS, loc="upper center", bbox_to_anchor=(0.42, 0.8))
+    if axes.lines:
+        axes.legend(fontsize=style.SMALLEST_POINTS, loc="upper center", bbox_to_anchor=(0.42, 0.8))
 
 
 def _ends(axes: Axes, study: Study) -> None:
@@ -108,8 +109,9 @@ def _order_times(axes: Axes, study: Study) -> None:
     axes.set_xticks([0.19 * max(1, len(study.order_times) - 1) + each for each in range(len(ways))], ways)
     axes.margins(y=0.15)
     k = next((each.k for each in study.order_times), 0)
-    axes.set(title=f"quantizing M rows of {k}", ylabel="µs")
-    axes.legend(fontsize=style.SMALL_POINTS)
+    axes.set(title=f"quantizing M rows of {k}" if k else "orders: not on this machine", ylabel="µs")
+    if study.order_times:
+        axes.legend(fontsize=style.SMALL_POINTS)
 
 
 def _order_levels(axes: Axes, study: Study) -> None:
@@ -127,6 +129,8 @@ def _order_levels(axes: Axes, study: Study) -> None:
 
 def draw_front(study: Study) -> Figure:
     """Draw a line per contender: its error, its time and energy at the first and the last M; the front is filled."""
+    if not study.contenders:
+        return style.words_only("What to choose", "nothing was asked for that this machine runs")
     model, where = study.models[0], study.places[0]
     picked = unique((study.phases[0], study.phases[-1]))
     level = {each.name: study.level(each.accuracy, where) for each in study.contenders}

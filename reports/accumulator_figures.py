@@ -47,12 +47,15 @@ def draw_times(study: Study) -> Figure:
     """Draw the time of each variant over M, as multiples of the one without scales."""
     groups = max(study.groups)
     figure = style.new_figure(_TOP + _PANEL * len(study.models) + 0.1)
-    best = max(
-        (each for scheme in study.schemes for each in gains(study, scheme)), key=lambda each: each.linear_pct
-    )
+    found = [each for scheme in study.schemes for each in gains(study, scheme)]
+    best = max(found, key=lambda each: each.linear_pct, default=None)
+    finding = "Time of the variants"
+    if best is not None:
+        place = f"{best.scheme}, {best.phase} M = {best.m}, {best.groups} groups"
+        finding = f"A shift in the tensor core gains at most {best.linear_pct:.1f} % ({place})"
     style.headline(
         figure,
-        f"A shift in the tensor core gains at most {best.linear_pct:.1f} % ({best.scheme}, {best.phase} M = {best.m})",
+        finding,
         f"Linear layers of the whole model on {study.arch}, {groups} groups. M = {_sizes(study, DECODE)}: so many "
         f"sequences get a token each; M = {_sizes(study, PREFILL)}: a prompt of so many.",
     )
@@ -160,6 +163,8 @@ def _stacked(
 
 def draw_borders(study: Study) -> Figure:
     """Draw the time of one matmul over its groups."""
+    if not study.borders:
+        return style.words_only("What one more group costs", "nothing was run")
     sizes = sorted({each.m for each in study.borders})
     figure = style.new_figure(_TOP + _PANEL * len(sizes) + 0.1)
     shape = next(((each.n, each.k) for each in study.borders), (0, 0))

@@ -15,6 +15,7 @@ from reports.accumulator import (
     OrderLevel,
     OrderTime,
     Overflow,
+    Skipped,
     Study,
 )
 from reports.accumulator_conclusion import conclusion
@@ -25,6 +26,7 @@ from sim.commands.selection import machine
 from sim.commands.study_config import DEFAULT, StudyFile, load_study
 from sim.commands.terminal import say
 from sim.dse.files import make_directory
+from sim.errors import TcsimError
 from workloads.accuracy.study import MINILM
 
 Row = TypeVar("Row")
@@ -60,6 +62,8 @@ def run(asked: StudyFile, arch: str, workers: int | None, out: Path | None, quie
     others = study_hardware.compute(asked, arch, workers)
     timed = tuple(study_times.timed(asked, runs))
     ran = {each.method.scheme for each in timed}
+    if not ran & set(asked.schemes):
+        raise TcsimError(f"{arch} runs none of {', '.join(asked.schemes)}: {runs.skipped[0].why}")
     contenders = tuple(study_times.contenders(asked, runs))
     used = {name for each in contenders for name in each.method.extensions.split("+") if name}
     places = study_numerics.places(asked)
@@ -85,7 +89,7 @@ def run(asked: StudyFile, arch: str, workers: int | None, out: Path | None, quie
         ends=_of(others, Ends),
         order_times=_of(others, OrderTime),
         order_levels=_of(numbers, OrderLevel),
-        skipped=runs.skipped,
+        skipped=(*runs.skipped, *_of(others, Skipped)),
         notes=(NO_MINILM,) if asked.accuracy.minilm and MINILM not in places else (),
     )
 

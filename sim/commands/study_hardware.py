@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.accumulator import Ends, Hardware, OrderTime, Shifter
+from reports.accumulator import Ends, Hardware, OrderTime, Shifter, Skipped
 from reports.shifter_cost import PLACES, Unit, shift_share
 from sim.arch.accumulator import load_costs, overhead
 from sim.commands.grouping import Matmul, grouping_costs, order_cost
@@ -86,18 +86,24 @@ def tasks(study: StudyFile, arch: str) -> list[Task]:
     return [*found, *(Task(arch, m, study.orders.k) for m in study.orders.m)]
 
 
-def compute(study: StudyFile, arch: str, workers: int | None) -> tuple[Ends | OrderTime, ...]:
+def compute(study: StudyFile, arch: str, workers: int | None) -> tuple[Ends | OrderTime | Skipped, ...]:
     """Do all of it."""
     rows = in_order(perform, tasks(study, arch), workers or default_workers())
     return tuple(row for found in rows for row in found)
 
 
-def perform(task: Task) -> tuple[Ends | OrderTime, ...]:
-    """Do one of them."""
-    if task.scheme:
-        return tuple(_ends(task))
+def perform(task: Task) -> tuple[Ends | OrderTime | Skipped, ...]:
+    """Do one of them, or say why this machine does not run it."""
+    try:
+        return tuple(_ends(task)) if task.scheme else (_order(task),)
+    except TcsimError as error:
+        what = f"ends of the groups of {task.scheme}" if task.scheme else "orders of channels"
+        return (Skipped(f"{what}, M = {task.m}", str(error)),)
+
+
+def _order(task: Task) -> OrderTime:
     found = order_cost(task.arch, task.m, task.k)
-    return (OrderTime(task.m, task.k, found.plain_us, found.gather_us, found.scatter_us),)
+    return OrderTime(task.m, task.k, found.plain_us, found.gather_us, found.scatter_us)
 
 
 def _ends(task: Task) -> Iterator[Ends]:

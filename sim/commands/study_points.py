@@ -164,10 +164,10 @@ def point_of(arch: str, wanted: Wanted) -> Point | tuple[str, str]:
     what = wanted.kernel
     extensions = on_machine(arch, what)
     if isinstance(extensions, TcsimError):
-        return what.scheme, str(extensions)
+        return what.scheme, str(extensions).rpartition(": ")[2]
     try:
         return check(
             Point(arch, (), extensions, what.scheme, what.options, None, wanted.m, wanted.n, wanted.k)
         )
     except TcsimError as error:
-        return f"{what.scheme}, N = {wanted.n}, K = {wanted.k}", str(error)
+        return f"{what.scheme}, N = {wanted.n}, K = {wanted.k}", str(error).rpartition(": ")[2]

@@ -193,3 +193,9 @@ def test_a_prompt_costs_attention_by_the_square_of_its_length() -> None:
 def test_a_file_that_is_not_there_is_one_line() -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such file"):
         load_study(Path("nowhere.yaml"))
+
+
+def test_a_machine_that_runs_none_of_the_schemes_is_told_so(invoke: Invoke, tiny: Path) -> None:
+    status, _, err = invoke("--config", tiny, "--arch", "a100-sxm-80gb", "--workers", 1, "--json")
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith("a100-sxm-80gb runs none of tender_w8a8: no program tender_w8a8")

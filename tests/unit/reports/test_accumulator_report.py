@@ -152,6 +152,16 @@ def test_the_page_its_tables_and_its_figures_are_written(tmp_path: Path) -> None
     assert text.count("\n# ") == 0 and text.startswith("# Accumulators that shift: llama3-8b on h200")
 
 
+def test_a_study_of_a_machine_that_runs_little_can_be_drawn(tmp_path: Path) -> None:
+    """Neither the hypothetical hardware nor orders, borders or contenders."""
+    timed = tuple(each for each in study().timed if each.method.variant != HARDWARE)
+    little = replace(
+        study(), timed=timed, borders=(), contenders=(), ends=(), order_times=(), order_levels=()
+    )
+    assert (tmp_path / "accumulator.md") in render(little, tmp_path)
+    assert "pays" not in {each.about for each in conclusion(little)}
+
+
 def test_the_same_study_gives_the_same_page() -> None:
     assert page(study()) == page(study())
 
