@@ -59,6 +59,7 @@ def sensible(study: Study, scheme: str) -> list[Gain]:
 
 
 def where_it_pays(study: Study) -> Iterator[tuple[str, str]]:
+    """Say of each scheme where the extension pays."""
     for scheme in study.schemes:
         if found := gains(study, scheme):
             bits = bits_of(scheme)
