@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sim.commands.options import Arch, K, N, Suite, Workers
+from sim.commands.options import Arch, K, N, Suite, Weights, Workers
 
 
 def validate(
@@ -110,6 +110,19 @@ def accumulator(
     command.accumulator(arch, config, model, out, as_json, workers)
 
 
+def banks(
+    arch: Arch = "h200",
+    out: Annotated[Path | None, typer.Option("--out", help="Directory for the page and its tables.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    weights: Weights = None,
+    workers: Workers = None,
+) -> None:
+    """Look-ups in shared memory: what bank conflicts cost, and where hardware for look-ups pays."""
+    from sim.commands import study_banks as command
+
+    command.run(arch, out, workers, as_json, weights)
+
+
 def accuracy(
     model_dir: Annotated[
         Path | None,
@@ -181,5 +194,6 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
     studies = typer.Typer(help="Study hypothetical hardware, and number formats.")
     studies.command()(accumulator)
+    studies.command()(banks)
     studies.command()(accuracy)
     app.add_typer(studies, name="study")

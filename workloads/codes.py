@@ -44,21 +44,29 @@ def codes_of_file(scheme: Scheme, path: Path, options: Options) -> tuple[Codes, 
     """Quantize a user's weights; return their codes, N and K."""
     if not scheme.codes_matter(scheme.check_options(options)):
         raise ConfigError("--weights", f"the time of {scheme.name} does not depend on its weights")
+    operands, identity = quantized_file(scheme, path, options)
+    n, k = operands["codes"].shape
+    return codes_of(scheme, operands, identity), (n, k)
+
+
+def quantized_file(scheme: Scheme, path: Path, options: Options) -> tuple[Arrays, str]:
+    """Quantize a user's weights; return the operands, and what they are known by."""
     weight = read_weight(path)
     n, k = weight.shape
     scheme.check_shape(1, n, k, options, str(path))
     digest = hashlib.sha256(weight.tobytes()).hexdigest()
-    return _codes(scheme, scheme.quantize(weight, options), f"{path.name} {digest[:16]}"), (n, k)
+    return scheme.quantize(weight, options), f"{path.name} {digest[:16]}"
 
 
 @lru_cache(maxsize=8)
 def _drawn(scheme: str, n: int, k: int, options: tuple[tuple[str, int | str | bool], ...]) -> Codes:
     found = get_scheme(scheme)
-    return _codes(
+    return codes_of(
         found, draw_weights(found, n, k, dict(options), SEED), f"seed {SEED}, {n} outputs, {options}"
     )
 
 
-def _codes(scheme: Scheme, operands: Arrays, identity: str) -> Codes:
+def codes_of(scheme: Scheme, operands: Arrays, identity: str) -> Codes:
+    """Return what the kernel reads of operands."""
     packed: dict[str, Array] = dict(scheme.pack(operands))
     return Codes({name: packed[name] for name in scheme.code_buffers}, identity)

@@ -1,12 +1,17 @@
-// D += A * B, with a power-of-two scale per row of A, column of B and 32 elements of K, on signed bytes with fp32 sums:
-// m16n8k32, hypothetical. sim/extensions/block_scaled_mma defines it. A sparse mma lends its operands to it, in a kernel
-// with `pmevent 3`: the lower or the upper pair of B's registers is used, the upper if the sum is to saturate, and of
-// the word of scales that byte which the types' signs encode.
+// D += A * B, with a power-of-two scale per row of A, column of B and 32 elements of K, and fp32 sums: m16n8k32 of signed
+// bytes, or with FP4 m16n8k64 of E2M1. It is hypothetical, and sim/extensions/block_scaled_mma defines it. A sparse mma
+// lends its operands to it, in a kernel with `pmevent 3`: the lower or the upper pair of B's registers is used, the upper
+// if the sum is to saturate, and of the word of scales that byte which the types' signs encode.
 
 #pragma once
 
 // Say what the kernel's sparse mma stand for; once, before them.
-__device__ __forceinline__ void mark_sparse_as_scaled() { asm volatile("pmevent 3;\n"); }
+__device__ __forceinline__ void mark_sparse_as_scaled() {
+#if FP4
+    asm volatile("pmevent 2;\n");
+#endif
+    asm volatile("pmevent 3;\n");
+}
 
 template <int VALUE>
 struct Byte {

@@ -52,6 +52,8 @@ class Tile:
     # Stages that a CTA's beginning and end take as long as, of a kernel whose stages take their time however few CTAs
     # there are; 0: it only receives, and the bytes decide.
     overhead_stages: float = 0.0
+    source: str = "kernel.cu"  # in the scheme's folder
+    targets: tuple[str, ...] = ()  # that it is compiled for; none: those of its scheme
 
     @property
     def name(self) -> str:

@@ -3,8 +3,9 @@
 // Layouts    A stage in shared memory holds BLOCKS panels of W and of X, rows of 128 bytes whose 16-byte chunks the copy engine
 //            permutes by chunk ^ (row & 7) (128-byte swizzle), as wgmma reads them.
 // Roles      One producer warp has the copy engine (TMA) fill a ring of STAGES stages; warpgroups multiply. A stage's two
-//            mbarriers say that it is full (its bytes have arrived) and empty (every consumer warp is done with it). What
-//            lies beyond the edge of X or W arrives as zeros.
+//            mbarriers say that it is full (its bytes have arrived) and empty (every consumer warp is done with it). Tokens
+//            that do not exist are not copied: boxes that reach beyond an edge of the matrix are slow when all SMs read
+//            some. Their sums are never stored. What lies beyond the edge of W, and of K, arrives as zeros.
 // Macros     Those of common.cuh; WARPS_N is a multiple of 4. Launched with 32 threads more than those: the producer.
 // Before the include:
 //   WGMMA_COLUMNS      columns of K in a row of a panel
@@ -158,20 +159,23 @@ struct Ring {
     }
 };
 
-// One lane keeps the ring full.
-__device__ __forceinline__ void produce(const TensorMap& x, const TensorMap& w, const Place& place, unsigned base,
-                                        unsigned full, unsigned empty) {
+// One lane keeps the ring full. `rest`: X in boxes of the tokens that the last tile has.
+__device__ __forceinline__ void produce(const TensorMap& x, const TensorMap& rest, const TensorMap& w, const Place& place,
+                                        int m, unsigned base, unsigned full, unsigned empty) {
+    const int tokens = min(BM, m - place.first_token);
+    const TensorMap& x_map = tokens < BM ? rest : x;
+    const int bytes = W_BYTES + BLOCKS * ROW_BYTES * tokens;
     Ring ring;
     int column = 0;
 #pragma unroll 1
     for (int stage = 0; stage < place.count; ++stage) {
         const unsigned to = base + ring.index * STAGE_BYTES, barrier = full + ring.index * 8;
         barrier_wait(empty + ring.index * 8, ring.parity ^ 1);  // at once in the first round
-        barrier_expect(barrier, STAGE_BYTES);
+        barrier_expect(barrier, bytes);
 #pragma unroll
         for (int block = 0; block < BLOCKS; ++block, column += WGMMA_COLUMNS) {
             copy_box(to + block * BN * ROW_BYTES, w, barrier, column, place.first_output);
-            copy_box(to + W_BYTES + block * BM * ROW_BYTES, x, barrier, column, place.first_token);
+            copy_box(to + W_BYTES + block * BM * ROW_BYTES, x_map, barrier, column, place.first_token);
         }
         ring.advance();
     }

@@ -110,7 +110,7 @@ def _option_choices(scheme: str) -> list[dict[str, OptionValue]]:
         {**defaults, option.name: value}
         for option in found.options
         for value in option.allowed
-        if value != option.default
+        if value != option.default and option.measured
     ]
 
 

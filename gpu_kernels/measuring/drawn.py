@@ -51,7 +51,9 @@ def _draw(scheme: Scheme, random: np.random.Generator, gpu: GpuSpec) -> Case | N
     """Draw one case; None if the scheme does not hold it."""
     m, n, k = _tokens(random), _size(random), _size(random)
     options: dict[str, OptionValue] = {
-        each.name: each.allowed[int(random.integers(len(each.allowed)))] for each in scheme.options
+        each.name: each.allowed[int(random.integers(len(each.allowed)))]
+        for each in scheme.options
+        if each.measured
     }
     usable = [
         name

@@ -21,7 +21,7 @@ from sim.isa.program import Program
 if TYPE_CHECKING:
     from gpu_kernels.micro.collect import Runner
 
-Scalar = np.int32 | np.uint32 | np.int64 | np.float32
+Scalar = np.int32 | np.uint32 | np.int64 | np.float32 | np.void
 Parameter = int | float | str
 TARGET = "sm_90a"
 LANES = 32
@@ -102,6 +102,7 @@ class Feed:
     compute: Callable[[Table], Any]
     whole: bool = False  # the key takes whole numbers only
     digits: int = 3  # significant
+    needs: tuple[str, ...] = ()  # other benchmarks, whose readings it takes too
 
     def value(self, table: Table) -> Any:
         """Return the number, rounded; a curve comes out as it is."""

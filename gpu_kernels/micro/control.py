@@ -22,7 +22,7 @@ from sim.isa.units import Unit
 BARRIER_WARPS = (1, 2, 4, 8, 16)
 TINY_BODIES = (1, 2, 4, 8)
 RING_WORDS = 64
-FENCES = 4  # of a trip
+FENCES, ATOMICS = 4, 4  # of a trip
 UNROLL = 16  # barriers of a trip
 MULTIPLY_CYCLES = 4  # IMAD to a dependent instruction, as the compiler schedules it
 SOURCE = r"""
@@ -175,11 +175,25 @@ def special_cycles(table: Table) -> float:
 
 
 def taken_branch_cycles(table: Table) -> float:
-    """Return what a trip of a tiny loop takes beyond the stall counts that the compiler wrote."""
-    extra = [
-        table.value(f"tiny_{body}") - scheduled_cycles("control", f"tiny_{body}") for body in TINY_BODIES
-    ]
-    return max(0.0, sum(extra) / len(extra))
+    """Return the least cycles from a taken branch to its target: all else in the chain's loop is what ptxas timed."""
+    program = load_program("control", "predicate_chain", TARGET)
+    branch = int(program.stall[loop_of(program)[-1]])
+    return UNROLL * table.value("predicate_chain") - scheduled_cycles("control", "predicate_chain") + branch
+
+
+def next_line_cycles(table: Table) -> float:
+    """Return the least cycles from a taken branch to the next 128 bytes of code: a tiny loop begins right before it."""
+    program = load_program("control", "tiny_1", TARGET)
+    loop = loop_of(program)
+    edge = int(program.stall[loop[-1]]) + int(program.stall[loop[0]])
+    return table.value("tiny_1") - scheduled_cycles("control", "tiny_1") + edge
+
+
+def atomic_extra(table: Table) -> float:
+    """Return what an atomic's answer takes beyond L2's latency and the chain's own instructions."""
+    near, far, share = (table.of("latency").value(name) for name in ("l2_near", "l2_far", "l2_far_fraction"))
+    own = scheduled_cycles("control", "atomic_chain") / ATOMICS
+    return table.value("atomic_chain") - near * (1 - share) - far * share - own
 
 
 def _own(kernel: str, unit: Unit, count: int, **params: int) -> Callable[[Table], float]:
@@ -217,6 +231,8 @@ BENCHMARK = Benchmark(
         Feed("sm.load_store.constant_load_latency_cycles", _at("constant_chain"), whole=True),
         Feed("sm.control.membar_latency_cycles", _own("fence", Unit.MEMBAR, FENCES), whole=True),
         Feed("sm.control.taken_branch_cycles", taken_branch_cycles, whole=True),
+        Feed("sm.load_store.atomic_extra_latency_cycles", atomic_extra, needs=("latency",)),
+        Feed("sm.control.next_line_cycles", next_line_cycles, whole=True),
         Feed("sm.pipes.special.latency_cycles", special_cycles, whole=True),
     ),
 )

@@ -17,7 +17,6 @@ from gpu_kernels.micro.benchmark import (
     Point,
     Table,
     loop_of,
-    scheduled_cycles,
     words,
 )
 from gpu_kernels.micro.programs.store import load_program
@@ -27,7 +26,10 @@ from sim.isa.program import Program
 from sim.isa.units import NO_COUNTER, Unit
 
 UNROLL = 16
-HIDDEN_MARGIN = 2.0  # cycles by which a release must show beyond what its loop does meanwhile
+TURN_CYCLES = (
+    3 * 2
+)  # from a copy's issue to its turn: three accesses of no lane leave before it, two cycles each
+BACK_EDGE_CYCLES = 10  # from a taken branch to its target: micro/control
 WAITS = 8  # copies of a trip that are each waited for
 LINE = 128
 REGION = 64 * 1024  # bytes of global memory that one warp reads, again and again
@@ -213,25 +215,28 @@ def _point(
     )
 
 
-def issue_cycles(table: Table) -> float:
-    """Return the pipe time of a copy of whole lines with the SM full; fewer lanes and sectors take no less."""
-    return table.value("copy", lines=4, sectors=16, warps=MAX_WARPS)
-
-
 def extra_latency(table: Table) -> float:
-    """Return how much later than a load's data a copy's data can be used."""
-    copied = table.value("copy_wait", lines=1, sectors=1) - _around("copy_wait", Unit.ASYNC_COPY) / WAITS
-    loaded = table.value("load_wait", lines=1, sectors=1) - _around("load_wait", Unit.GLOBAL_LOAD) / WAITS
+    """Return how much later than a load's data a copy's data can be used; of whole lines, as matmuls copy them."""
+    copied = table.value("copy_wait", lines=4, sectors=16) - _around("copy_wait", Unit.ASYNC_COPY) / WAITS
+    loaded = table.value("load_wait", lines=4, sectors=16) - _around("load_wait", Unit.GLOBAL_LOAD) / WAITS
     return max(0.0, copied - loaded)
 
 
-def release_cycles(table: Table) -> float:
-    """Return the cycles from a copy's issue to its sources' release; a store's where the loop hides a copy's."""
-    around = _around("copy_release", Unit.ASYNC_COPY)
-    hidden = scheduled_cycles("copies", "copy_release") - around
-    own = table.value("copy_release", lines=4, warps=1) - around
-    store = table.value("store_release", warps=1) - _around("store_release", Unit.SHARED_STORE)
-    return own if own > hidden + HIDDEN_MARGIN else store
+def copy_release_cycles(table: Table) -> float:
+    """Return the cycles from a copy's turn in its sub-core until its sources are read: its wait hides the back edge."""
+    return (
+        table.value("copy_release", lines=4, warps=1) - _around("copy_release", Unit.ASYNC_COPY) - TURN_CYCLES
+    )
+
+
+def store_release_cycles(table: Table) -> float:
+    """Return the same from the issue of an access that sends one register: a store sends two, two cycles apart.
+
+    Here the back edge lies behind the wait, and takes more than its stall count.
+    """
+    program = load_program("copies", "store_release", TARGET)
+    back_edge = BACK_EDGE_CYCLES - int(program.stall[loop_of(program)[-1]])
+    return table.value("store_release", warps=1) - _around("store_release", Unit.SHARED_STORE) - back_edge - 2
 
 
 def _around(kernel: str, unit: Unit) -> int:
@@ -264,8 +269,8 @@ BENCHMARK = Benchmark(
     source=SOURCE,
     points=tuple(_points()),
     feeds=(
-        Feed("sm.load_store.copy_instruction_cycles", issue_cycles),
         Feed("sm.load_store.copy_extra_latency_cycles", extra_latency),
-        Feed("sm.load_store.source_release_cycles", release_cycles, whole=True),
+        Feed("sm.load_store.copy_release_cycles", copy_release_cycles, whole=True),
+        Feed("sm.load_store.source_release_cycles", store_release_cycles, whole=True),
     ),
 )

@@ -98,8 +98,8 @@ def _steps(
     arrays = runner.run(launch(benchmark, point, 1))
     at = arrays["stamps"].get().view(np.int64).reshape(ctas, STAMPS)[:, : len(STEPS) + 1]
     taken = np.diff(at, axis=1)
-    last = taken[:, -1] > 0
-    return [float(np.median(taken[last if step > 2 else slice(None), step])) for step in range(len(STEPS))]
+    last = taken[taken[:, -1] > 0] if (taken[:, -1] > 0).any() else taken
+    return [float(np.median((last if step > 2 else taken)[:, step])) for step in range(len(STEPS))]
 
 
 BENCHMARK = Benchmark(

@@ -130,6 +130,17 @@ def line_cycles(table: Table) -> float:
     return (many - few) / (32 - 8)
 
 
+def line_latency(table: Table) -> float:
+    """Return by what an L1 hit's latency grows per line: the slope of the chain over many."""
+    few, many = (table.value("chase_l1", lines=lines) for lines in (8, 32))
+    return (many - few) / (32 - 8)
+
+
+def hidden_lines(table: Table) -> float:
+    """Return what of all lines' latency does not show, since it hides behind that of one."""
+    return table.value("chase_l1", lines=1) + 32 * line_latency(table) - table.value("chase_l1", lines=32)
+
+
 BENCHMARK = Benchmark(
     name="loads",
     about="LDG: SM cycles per instruction by lines, L1 and L2 hits; latency of an L1 hit, mean of L2 hits",
@@ -137,6 +148,8 @@ BENCHMARK = Benchmark(
     points=tuple(_points()),
     feeds=(
         Feed("sm.load_store.global_line_cycles", line_cycles),
+        Feed("sm.l1.line_latency_cycles", line_latency),
+        Feed("sm.l1.hidden_line_cycles", hidden_lines),
         Feed("sm.l1.hit_latency_cycles", lambda table: table.value("chase_l1", lines=1), whole=True),
     ),
 )

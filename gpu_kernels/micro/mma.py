@@ -113,14 +113,19 @@ def latency(shape: Shape, table: Table) -> float:
 
 
 def interval(shape: Shape, table: Table) -> float:
-    """Return cycles per operation of a sub-core when four warps share it and none waits for a result."""
-    warps = max(WARPS)
-    return table.value(f"{shape.prefix}_8", chains=8, warps=warps) / (warps / SUB_CORES)
+    """Return cycles per operation of a sub-core when none waits for a result: the least of all its readings.
+
+    What they have beyond whole cycles is the loop's end, where the tensor core runs dry.
+    """
+    shared = [
+        (warps, table.value(f"{shape.prefix}_8", chains=8, warps=warps)) for warps in WARPS if warps >= 8
+    ]
+    return min(cycles / (warps / SUB_CORES) for warps, cycles in shared)
 
 
 def _feeds() -> tuple[Feed, ...]:
     return tuple(
-        Feed(f"sm.tensor.mma.{shape.key}.{what}_cycles", partial(compute, shape))
+        Feed(f"sm.tensor.mma.{shape.key}.{what}_cycles", partial(compute, shape), whole=True)
         for shape in SHAPES
         for what, compute in (("interval", interval), ("latency", latency))
     )

@@ -147,7 +147,8 @@ def _points() -> Iterator[Point]:
                 yield _point(f"{operation.name}_{length}", warps, operation.simulated)
     for first, second in PAIRS:
         for length in (SHORT, LONG):
-            yield _point(f"{first}_{second}_{length}", ALL_WARPS, True)
+            for warps in (ALL_WARPS, 4, 8):
+                yield _point(f"{first}_{second}_{length}", warps, True)
     for partner in MMA_PARTNERS:
         for per_mma in (2, 4):
             for warps in (4, 8):
@@ -191,6 +192,7 @@ def _feeds() -> Iterator[Feed]:
     yield Feed(
         "sm.load_store.shuffle_interval_cycles", lambda table: marginal(table, "shfl") / SUB_CORES, digits=2
     )
+    yield Feed("sm.load_store.shuffle_latency_cycles", _latency("shfl"), whole=True)
 
 
 BENCHMARK = Benchmark(

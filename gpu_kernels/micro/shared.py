@@ -196,6 +196,20 @@ def _slope(table: Table) -> float:
     return (last - first) / 31
 
 
+def _further_register(table: Table) -> float:
+    """Return how much later LDS.128 comes than LDSM of as many wavefronts, per register beyond the first."""
+    wide, matrices = (
+        table.value(kernel, wavefronts=4, warps=1) for kernel in ("chase_lds128", "chase_ldsm4")
+    )
+    return (wide - matrices) / 3
+
+
+def _sent_register(table: Table) -> float:
+    """Return what two further registers of data add to a store of one warp, each: STS.128 against STS.64."""
+    long, short = (table.value(f"sts{32 * n}", wavefronts=n, warps=1) for n in (4, 2))
+    return (long - short) / 2
+
+
 def _rate(kernel: str, waves: int) -> Callable[[Table], float]:
     return lambda table: table.value(kernel, wavefronts=waves, warps=ALL_WARPS)
 
@@ -206,6 +220,8 @@ FEEDS = (
         lambda table: table.value("chase_lds32", wavefronts=1, warps=1),
     ),
     Feed("sm.shared_memory.extra_wavefront_latency_cycles", _slope),
+    Feed("sm.shared_memory.further_register_latency_cycles", _further_register, whole=True),
+    Feed("sm.load_store.register_interval_cycles", _sent_register, whole=True),
     Feed("sm.load_store.intake_interval_cycles", _rate("lds32", 1), whole=True),
     Feed(
         "sm.load_store.address_interval_cycles",

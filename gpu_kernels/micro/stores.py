@@ -67,6 +67,11 @@ def sector_cycles(table: Table) -> float:
     return table.value("store_128", ctas=1, warps=SEVERAL) / (LANES * 16 / SECTOR_BYTES)
 
 
+def fence_interval(table: Table) -> float:
+    """Return the time of an SM per fence where warps fence again and again, each with little to wait for."""
+    return table.value("fenced_1", ctas=1, warps=SEVERAL) / SEVERAL
+
+
 BENCHMARK = Benchmark(
     name="stores",
     about="STG to L2: SM cycles per instruction by width, warps and SMs; stores and the fence that waits for them",
@@ -74,5 +79,8 @@ BENCHMARK = Benchmark(
     + "".join(_store(bits, UNROLL, False) for bits in BITS)
     + "".join(_store(128, stores, True) for stores in FENCED),
     points=tuple(_points()),
-    feeds=(Feed("sm.load_store.store_sector_cycles", sector_cycles, digits=2),),
+    feeds=(
+        Feed("sm.load_store.store_sector_cycles", sector_cycles, digits=2),
+        Feed("sm.control.membar_interval_cycles", fence_interval),
+    ),
 )

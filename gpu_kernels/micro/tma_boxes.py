@@ -25,6 +25,16 @@ ROWS = (32, 64, 128, 256)
 PITCH_BYTES = 8192  # of the matrix: 4096 halves
 BLOCKS = PITCH_BYTES // ROW_BYTES
 NEAR_BYTES, FAR_BYTES = 8 * MEGABYTE, 64 * MEGABYTE
+EDGES = (
+    (64, 64),
+    (64, 60),
+    (64, 34),
+    (64, 8),
+    (128, 128),
+    (128, 57),
+    (128, 12),
+)  # rows of a box, rows that exist
+EDGE_KB = 64  # in flight
 IN_FLIGHT_KB = (8, 16, 32, 64, 128, 192)
 RING_DRAM_MB, RING_L2_MB = 2048, 16
 
@@ -48,6 +58,23 @@ MICRO(box, const char* data, const __grid_constant__ TensorMap map, u32 rows) {
     if (elected()) {
       EXPECT(bar, 128 * rows);
       BOX(bar + 1024, map, number % 64 * 64, number / 64 * rows, bar);
+    }
+    AWAIT(bar, j % 2u);
+    ++number;
+  }
+  END(number)
+}
+
+// One box at a time, of which the matrix has only the first rows: the others are filled with zeros.
+MICRO(edge, const char* data, const __grid_constant__ TensorMap map, u32 rows) {
+  const u32 bar = shared_base();
+  if (threadIdx.x == 0) INIT(bar, 1u);
+  u32 number = 0;
+  BEGIN
+  LOOP REPEAT(j, 8) {
+    if (elected()) {
+      EXPECT(bar, 128 * rows);
+      BOX(bar + 1024, map, number % 64 * 64, 0, bar);
     }
     AWAIT(bar, j % 2u);
     ++number;
@@ -94,9 +121,9 @@ NEAR = Buffer("data", NEAR_BYTES, "activations", zeroed=True)
 FAR = Buffer("data", FAR_BYTES, "weights", zeroed=True)
 
 
-def tensor_map(data: Buffer, rows: int) -> TensorMap:
-    """Return the map of a buffer as a matrix of halves, read in boxes of 64 columns."""
-    dims = (PITCH_BYTES // 2, data.nbytes // PITCH_BYTES)
+def tensor_map(data: Buffer, rows: int, inside: int = 0) -> TensorMap:
+    """Return the map of a buffer as a matrix of halves (of so many rows), read in boxes of 64 columns."""
+    dims = (PITCH_BYTES // 2, inside or data.nbytes // PITCH_BYTES)
     return TensorMap(data.name, 2, dims, (PITCH_BYTES,), (ROW_BYTES // 2, rows), ROW_BYTES)
 
 
@@ -114,6 +141,16 @@ def _points() -> Iterator[Point]:
                 simulated=level == "l2",
             )
 
+    for rows, inside in EDGES:
+        yield Point(
+            kernel="edge",
+            count=WAITS,
+            params={"rows": rows, "inside": inside},
+            arguments=(NEAR, tensor_map(NEAR, rows, inside), np.uint32(rows)),
+            shared_bytes=BARRIER_BYTES + ROW_BYTES * rows,
+            trips=TRIPS,
+        )
+
 
 def _measure(runner: Runner, benchmark: Benchmark) -> Iterator[Row]:
     far = Buffer("data", RING_DRAM_MB * MEGABYTE, "weights", zeroed=True)
@@ -128,21 +165,37 @@ def _measure(runner: Runner, benchmark: Benchmark) -> Iterator[Row]:
                 yield _boxes(runner, benchmark, "l2", near, rows, stages, SMS)
                 yield _boxes(runner, benchmark, "dram", far, rows, stages, SMS)
                 yield _boxes(runner, benchmark, "shared", far, rows, stages, SMS)
+    for rows, inside in EDGES:
+        for ctas in (1, SMS):
+            yield _boxes(
+                runner, benchmark, "edge", near, rows, EDGE_KB * 1024 // (ROW_BYTES * rows), ctas, inside
+            )
 
 
 def _boxes(
-    runner: Runner, benchmark: Benchmark, level: str, data: Buffer, rows: int, stages: int, ctas: int
+    runner: Runner,
+    benchmark: Benchmark,
+    level: str,
+    data: Buffer,
+    rows: int,
+    stages: int,
+    ctas: int,
+    inside: int = 0,
 ) -> Row:
-    """Time one width and depth; with ``shared`` all CTAs read the same boxes, 1/132 of the buffer."""
+    """Time one width and depth; with ``shared`` all CTAs read the same boxes, 1/132 of the buffer.
+
+    With ``inside`` they read the matrix's only boxes, of which it has so many rows.
+    """
     size = ROW_BYTES * rows
-    passes = {"l2": 16, "dram": 1, "shared": 1}[level] * data.nbytes
+    passes = {"l2": 16, "dram": 1, "shared": 1, "edge": 16}[level] * data.nbytes
     trips = max(4 * stages, min(passes // (SMS * size), 16_384) - stages)
-    lines = data.nbytes // PITCH_BYTES
-    shape = (np.uint32(rows), np.uint32(stages), np.uint32(lines - 1), np.uint32(level != "shared"))
+    lines = 1 if inside else data.nbytes // PITCH_BYTES
+    step = np.uint32(level not in ("shared", "edge"))
+    shape = (np.uint32(rows), np.uint32(stages), np.uint32(lines - 1), step)
     point = Point(
         "boxes",
         ctas=ctas,
-        arguments=(data, tensor_map(data, rows), *shape),
+        arguments=(data, tensor_map(data, rows, inside), *shape),
         shared_bytes=BARRIER_BYTES + stages * size,
         trips=(trips // 4, trips),
         simulated=False,
@@ -150,6 +203,7 @@ def _boxes(
     few, many = (runner.time_us(launch(benchmark, point, count)) for count in point.trips)
     rate = (trips - trips // 4) * ctas * size / (many - few) / GB
     params: dict[str, Parameter] = {"level": level, "rows": rows, "kb": stages * size // 1024, "ctas": ctas}
+    params |= {"inside": inside} if inside else {}
     tail = " ".join(f"{key}={value}" for key, value in params.items())
     return Row(benchmark.name, f"boxes {tail}", params, rate, "GB/s", 0.0, 1)
 

@@ -175,7 +175,7 @@ def _one(runner: Runner, benchmark: Benchmark, data: Buffer, walk: Walk) -> Iter
         calls = _burning(runner, benchmark, walk.burn, calls)
     times = time_calls(runner.device, calls)
     cycles = durations(arrays["clocks"].get(), walk.ctas)
-    found = {"node_us": times.median_us, "clock_mhz": times.clock_mhz or 0.0}
+    found = {"node_us": times.median_us, "clock_mhz": times.clock_mhz or runner.clock_mhz}
     found |= {f"p{p}_cycles": float(np.percentile(cycles, p)) for p in (2, 50, 98)}
     for kernel, value in found.items():
         label = " ".join([kernel, *(f"{key}={number}" for key, number in walk.params.items())])
@@ -214,7 +214,7 @@ def stage_excess(table: Table) -> list[dict[str, float]]:
     ]
     fixed_us, own_cycles = _fixed_us(table, plain), _own_cycles(table)
     mean, best = loaded.mean_latency_ns(table.of("loaded")), bandwidth.best_dram(table.of("bandwidth"))
-    unloaded = loaded.curve(table.of("loaded"))[0]["latency_ns"]
+    unloaded = max(1.0, loaded.curve(table.of("loaded"))[0]["latency_ns"])
     found = []
     for walk in plain:
         streaming_us = table.value("node_us", **walk.params) - fixed_us
@@ -238,7 +238,11 @@ def _own_cycles(table: Table) -> float:
     copying, control = table.of("copies"), table.of("control")
     instructions = STAGE_BYTES // COPY_BYTES
     barrier = control.value("work_barrier", warps=WARPS) - control.value("work_alone", warps=WARPS)
-    return instructions * copies.issue_cycles(copying) + copies.extra_latency(copying) + barrier
+    return (
+        instructions * copying.value("copy", lines=4, sectors=16, warps=copies.MAX_WARPS)
+        + copies.extra_latency(copying)
+        + barrier
+    )
 
 
 def _rising(found: list[tuple[float, float]]) -> list[dict[str, float]]:
@@ -256,6 +260,6 @@ BENCHMARK = Benchmark(
     name="walk",
     about="streams in the order of matmul tiles: whole stages awaited, tiles shared between SMs, evenness over SMs",
     source=SOURCE + "".join(f"WALK({stages})\n" for stages in STAGES),
-    feeds=(Feed("dram.stage_excess", stage_excess),),
+    feeds=(Feed("dram.stage_excess", stage_excess, needs=("bandwidth", "loaded", "copies", "control")),),
     measure=_measure,
 )

@@ -33,7 +33,8 @@ class Recipe:
     @property
     def source_name(self) -> str:
         """The source's name in messages and line tables."""
-        return f"matmul/{getattr(catalog.module(self.scheme), 'SOURCE', self.scheme)}/kernel.cu"
+        folder = getattr(catalog.module(self.scheme), "SOURCE", self.scheme)
+        return f"matmul/{folder}/{self.tile.source}"
 
     @property
     def source(self) -> str:
@@ -61,7 +62,7 @@ def recipes() -> Iterator[Recipe]:
     for scheme in catalog.available():
         targets: tuple[str, ...] = getattr(catalog.module(scheme), "TARGETS", TARGETS)
         for tile in catalog.tiles(scheme).values():
-            for target in targets:
+            for target in tile.targets or targets:
                 yield Recipe(scheme, tile, target)
 
 

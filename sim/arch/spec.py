@@ -95,8 +95,9 @@ class RegisterFile(Strict):
     registers: Annotated[int, Field(ge=1, le=2**22)]  # 32-bit registers of the SM
     allocation_unit: Count  # registers are given to a warp in units of so many
     banks: Annotated[int, Field(ge=1, le=64)]
-    mma_read_cycles: WholeExtraCycles  # an mma holds all read ports so long, at most its interval
-    read_window_cycles: Annotated[int, Field(ge=1, le=64)]
+    read_window_cycles: Annotated[
+        int, Field(ge=1, le=64)
+    ]  # by which an instruction may issue ahead of its reads
 
 
 class SharedMemory(Strict):
@@ -109,26 +110,35 @@ class SharedMemory(Strict):
     cta_reserved_bytes: Annotated[int, Field(ge=0, le=2**30)]
     load_latency_cycles: Latency  # LDS.32, conflict-free
     extra_wavefront_latency_cycles: ExtraCycles  # one warp's latency grows so much per further wavefront
+    further_register_latency_cycles: WholeExtraCycles  # LDS.64, LDS.128: and so much per further register
 
 
 class LoadStoreUnit(Strict):
     """The in-order memory pipe (MIO, LSU) that the four sub-cores share."""
 
     queue_entries: Annotated[int, Field(ge=1, le=1024)]  # per sub-core
-    address_interval_cycles: WholeInterval  # per instruction and sub-core
+    address_interval_cycles: WholeInterval  # per instruction and sub-core, with one register that it sends
+    register_interval_cycles: WholeExtraCycles  # per further register: of a 64-bit address, of a store's data
     intake_interval_cycles: WholeInterval  # per instruction, all sub-cores
     global_line_cycles: ExtraCycles  # LDG/STG/RED: per 128-byte line of an instruction
+    outstanding_lines: Annotated[int, Field(ge=1, le=2**16)]  # LDG: missed L1 and on their way, per SM
     store_sector_cycles: ExtraCycles  # STG: least pipe time per sector that is written
     store_extra_latency_cycles: ExtraCycles  # STG: of the answer that a fence waits for, over a load's
     copy_instruction_cycles: (
         ExtraCycles  # LDGSTS: least pipe time at issue; each line takes global_line_cycles
     )
+    copy_data_cycles: ExtraCycles  # LDGSTS: shared-memory pipe time when it is issued
     copy_write_wavefront_cycles: (
         ExtraCycles  # LDGSTS: shared-memory pipe time per wavefront that its data is written in
     )
     copy_extra_latency_cycles: ExtraCycles  # LDGSTS: over a load's, until its data is in shared memory
-    source_release_cycles: WholeLatency  # until the source registers of a load, store or copy are read
+    atomic_extra_latency_cycles: ExtraCycles  # ATOMG: of the answer, over a load's
+    source_release_cycles: (
+        WholeLatency  # from the issue of a load or store until its source registers are read
+    )
+    copy_release_cycles: WholeLatency  # LDGSTS: the same, from its turn to leave the sub-core
     shuffle_interval_cycles: Interval  # SHFL on the same pipe, per SM
+    shuffle_latency_cycles: Latency  # SHFL
     constant_load_latency_cycles: WholeLatency  # LDC
 
 
@@ -136,6 +146,9 @@ class L1Cache(Strict):
     """The cache that shares the memory array with shared memory."""
 
     hit_latency_cycles: WholeLatency
+    line_latency_cycles: ExtraCycles  # of a hit, per line that it asks for
+    hidden_line_cycles: ExtraCycles  # of that sum, what hides behind the latency of one line
+    fill_bytes_per_cycle: BytesPerCycle  # that L2 sends one SM, as cp.async asks
     line_bytes: Count
     sector_bytes: Count
 
@@ -153,8 +166,13 @@ class Control(Strict):
 
     barrier_arrival_cycles: WholeExtraCycles  # bar.sync: arrivals are counted one after the other
     barrier_release_cycles: WholeLatency  # bar.sync: from the last arrival counted to the next issue
-    taken_branch_cycles: WholeExtraCycles
+    barrier_reset_cycles: (
+        WholeExtraCycles  # bar.sync: from the last arrival counted to the next barrier's first
+    )
+    taken_branch_cycles: WholeExtraCycles  # least, from a taken branch to its target
+    next_line_cycles: WholeExtraCycles  # least, from a taken branch to code behind its target's 128-byte line
     membar_latency_cycles: WholeLatency
+    membar_interval_cycles: ExtraCycles  # between two of one SM: it sends one at a time
     mbarrier_arrival_interval_cycles: ExtraCycles  # of the SM, per arrival
     mbarrier_arrival_latency_cycles: WholeLatency  # from its turn until the phase may be complete
     mbarrier_wait_latency_cycles: WholeLatency  # from a wait whose phase is complete to the next issue
@@ -228,6 +246,9 @@ class Launch(Strict):
 
     graph_node_us: Microseconds  # an empty node
     ramp_us: Microseconds  # parameters, first instruction fetch, until the first CTAs run
+    argument_line_cycles: (
+        WholeLatency  # for every 64 bytes of arguments beyond the first: read for the first time
+    )
 
 
 class Energy(Strict):

@@ -19,7 +19,7 @@ from sim.isa.trace import WarpTrace
 from sim.isa.units import STORES, Unit
 from sim.results import STALLS, SharedAccess
 from sim.sm.banks import bank_words, ideal_wavefronts, wavefronts
-from sim.sm.columns import tensor_op
+from sim.sm.instructions import tensor_op
 from sim.sm.layout import STALL_NAMES
 
 F64 = npt.NDArray[np.float64]

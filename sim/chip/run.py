@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sim.arch.spec import GpuSpec
 from sim.chip.cache import Cache
 from sim.chip.device import STREAMING, CtaWork, DeviceRun, run_device
+from sim.chip.fixed_cost import fixed_cost_us
 from sim.chip.memory_system import MemorySystem
 from sim.chip.occupancy import Occupancy, occupancy
 from sim.chip.operations import input_type, mma_counts, warp_ops
@@ -128,16 +129,8 @@ def traced_class(trace: WarpTrace, cta_class: CtaClass, buffers: int) -> TracedC
 
 def _signature(trace: WarpTrace) -> str:
     digest = hashlib.sha256(trace.program.identity.encode())
-    columns = (
-        trace.offset,
-        trace.pc,
-        trace.lanes,
-        trace.pattern,
-        trace.lines,
-        trace.sectors,
-        trace.misses,
-        trace.taken,
-    )
+    columns = (trace.offset, trace.pc, trace.lanes, trace.pattern, trace.lines, trace.sectors, trace.misses,
+               trace.taken)  # fmt: skip
     loops = trace.loops.copy()
     if _one_loop_per_warp(trace):
         loops[:, 2] = np.minimum(loops[:, 2], MOST_ITERATIONS)
@@ -210,17 +203,25 @@ class LatencyCurve:
         return self._timer.point(self._nearest(latency))
 
 
-def run_launch(launch: KernelLaunch, gpu: GpuSpec, clock_mhz: float | None = None) -> ChipRun:
-    """Simulate a launch; the clock follows the load on the tensor cores, unless ``clock_mhz`` fixes it."""
+def run_launch(
+    launch: KernelLaunch,
+    gpu: GpuSpec,
+    clock_mhz: float | None = None,
+    traced: tuple[TracedClass, ...] | None = None,
+) -> ChipRun:
+    """Simulate a launch; the clock follows the load on the tensor cores, unless ``clock_mhz`` fixes it.
+
+    ``traced`` are its CTA classes, where they shall have done something else than the launch says.
+    """
     require_no_marks(launch.program)
-    classes = trace_launch(launch)
+    classes = trace_launch(launch) if traced is None else traced
     fits = occupancy(launch, gpu)
     dram = _dram(launch, gpu, classes, fits.ctas_per_sm * gpu.sm.count)
     shares = _shares(launch, gpu, fits.ctas_per_sm)
     timer = SmTimer(gpu)
     clock = gpu.sm.max_clock_mhz if clock_mhz is None else clock_mhz
     device = _device(launch, gpu, classes, fits, dram, shares, timer, clock)
-    fixed_us = gpu.launch.graph_node_us + gpu.launch.ramp_us
+    fixed_us = fixed_cost_us(launch, gpu)
     duty = tensor_duty(classes, gpu, (fixed_us + device.duration_ns / 1e3) * clock)
     settled = sustained_clock(gpu, duty) if clock_mhz is None else clock_mhz
     if settled != clock:

@@ -23,6 +23,7 @@ from sim.commands.selection import (
     check_tile,
     described_launches,
     machine,
+    shared_memory,
     workload,
 )
 from sim.dse.expand import AxisError, Layer, Point
@@ -74,9 +75,10 @@ def evaluate(point: Point) -> RunResult:
     from sim.simulate import simulate
 
     gpu, options = machine(point.arch, point.overrides), _plain(point)
+    shape, memory = (point.m, point.n, point.k), shared_memory(gpu, point.extensions)
     selection = Selection(
-        workload(point.scheme, point.m, point.n, point.k, options),
-        described_launches(point.scheme, point.m, point.n, point.k, options, gpu, point.tile),
+        workload(point.scheme, *shape, options),
+        described_launches(point.scheme, *shape, options, gpu, point.tile, None, memory),
         gpu,
         point.extensions,
     )

@@ -11,16 +11,17 @@ from typing import Any
 
 from gpu_kernels.catalog import launches, tiles, with_source
 from sim.arch.load import load_gpu
-from sim.arch.spec import GpuSpec
+from sim.arch.spec import GpuSpec, SharedMemory
 from sim.errors import ConfigError, unknown
-from sim.extensions import get_extension
+from sim.extensions import extended, get_extension
 from sim.isa.launch import KernelLaunch
 from sim.results import RunResult, Workload
-from workloads.codes import Codes, codes_of_file, sample_codes
+from workloads.codes import SAMPLE_OUTPUTS, Codes, codes_of_file, sample_codes, whole_codes
 from workloads.llm import load_model
 from workloads.schemes.base import get_scheme
 
 DEFAULT_SCHEME = "fp16"
+BANKS, BANK_BYTES = 32, 4  # the kernels' layouts that have no conflicts are made for
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def select(request: Request) -> Selection:
         codes = _own_codes(request.weights, scheme, n, k, options)
         drawn = {name: value for name, value in options.items() if name != "codes"}  # they were not
         described = replace(described, options={**drawn, "weights": codes.identity})
-    found = described_launches(scheme, m, n, k, options, gpu, request.tile, codes)
+    memory = shared_memory(gpu, request.extensions)
+    found = described_launches(scheme, m, n, k, options, gpu, request.tile, codes, memory)
     return Selection(described, found, gpu, request.extensions)
 
 
@@ -118,10 +120,22 @@ def described_launches(
     gpu: GpuSpec,
     tile: str | None = None,
     codes: Codes | None = None,
+    memory: SharedMemory | None = None,
 ) -> tuple[KernelLaunch, ...]:
-    """Describe launches as they are simulated: with codes where these decide the addresses."""
-    found = codes or sample_codes(get_scheme(scheme), n, k, options)
+    """Describe launches as they are simulated: with codes where these decide the time.
+
+    On banks other than the kernels are made for (``memory``, by default that of ``gpu``), those of all look-ups do.
+    """
+    described, banks = get_scheme(scheme), memory or gpu.sm.shared_memory
+    found = codes or sample_codes(described, n, k, options)
+    if found is None and described.code_buffers and (banks.banks < BANKS or banks.bank_bytes != BANK_BYTES):
+        found = whole_codes(described, min(n, SAMPLE_OUTPUTS), k, options)
     return launches(scheme, m, n, k, options, gpu, tile, codes=found)
+
+
+def shared_memory(gpu: GpuSpec, extensions: Sequence[str]) -> SharedMemory:
+    """Return the shared memory of a GPU with extensions."""
+    return extended((), gpu, extensions)[1].sm.shared_memory
 
 
 def _own_codes(path: Path, scheme: str, n: int, k: int, options: Mapping[str, Any]) -> Codes:

@@ -37,7 +37,7 @@ from sim.exec.state import (
     TX,
     WARPS_SHIFT,
 )
-from sim.exec.tensor import hmma, imma, scaled_mma
+from sim.exec.tensor import hmma, imma, look_up, scaled_mma
 from sim.exec.warpgroup import GROUP_WARPS
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
@@ -368,7 +368,10 @@ def run_warp(
             if count == 0:
                 continue
             event[0] = 0
-            if op == HMMA:
+            if op == HMMA and m & o.LOOKUP_BITS_MASK:
+                look_up(s, regs, scratch.a_bits, (m & o.LOOKUP_STEP_MASK) >> o.LOOKUP_STEP_SHIFT,
+                        (m & o.LOOKUP_BITS_MASK) >> o.LOOKUP_BITS_SHIFT)  # fmt: skip
+            elif op == HMMA:
                 accumulate_half, steps = (m & 1) != 0, 1 + ((m >> 1) & 1)
                 hmma(
                     s,

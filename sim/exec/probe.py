@@ -1,4 +1,4 @@
-"""Where each CTA's data begins: its first address in every buffer, from the instructions before its first barrier."""
+"""Where each CTA's data begins: its first address in every buffer, from its first instructions."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ LOADS = (Unit.GLOBAL_LOAD, Unit.ASYNC_COPY, Unit.BULK_LOAD)
 def first_touches(launch: KernelLaunch, ctas: Sequence[Dim3]) -> npt.NDArray[np.int64]:
     """Return int64[len(ctas), buffers]: the first address that a CTA reads of each buffer, -1 where none is.
 
-    CTAs with the same address read the same data (of a matmul: the same rows of a matrix). Warp 0 speaks for all, up
-    to its first barrier; where a warp of its own feeds the copy engine, every warp up to its first mbarrier.
+    CTAs with the same address read the same data (of a matmul: the same rows of a matrix). Warp 0 speaks for all, up to
+    its first barrier after a load; where a warp of its own feeds the copy engine, every warp up to its first mbarrier.
     """
     touches = np.full((len(ctas), max(1, len(launch.buffers))), -1, np.int64)
     warps = launch.warps if bool((launch.program.unit == int(Unit.BULK_LOAD)).any()) else 1
@@ -41,9 +41,18 @@ def first_touches(launch: KernelLaunch, ctas: Sequence[Dim3]) -> npt.NDArray[np.
                 status = run_warp(warp, *columns, registers, memory, recorder, folder, scratch, fault)  # type: ignore[call-arg, no-untyped-call]
                 if status == GROW:
                     registers.state[warp] = state.EXITED  # what was seen so far will do
-            goes_on = warps > 1 and release_barriers(registers)
+            goes_on = release_barriers(registers) if warps > 1 else _passes(registers, recorder, loads)
         _note(touches[index], recorder, loads)
     return touches
+
+
+def _passes(registers: state.Registers, recorder: state.Recorder, loads: npt.NDArray[np.bool_]) -> bool:
+    """Let warp 0 pass a barrier that stands before all its loads, as if the other warps were there."""
+    rows = recorder.rows[0, : int(recorder.count[0])]
+    if registers.state[0] != state.AT_BARRIER or loads[rows[:, state.PC]].any():
+        return False
+    registers.state[0] = state.RUNNING
+    return True
 
 
 def _note(first: npt.NDArray[np.int64], recorder: state.Recorder, loads: npt.NDArray[np.bool_]) -> None:

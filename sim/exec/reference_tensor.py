@@ -22,6 +22,9 @@ def fragments(step: Step, index: int, count: int, dtype: type) -> list[Array]:
 @meaning(Op.HMMA, Op.IMMA)
 def multiply_matrices(step: Step) -> None:
     """D = A B + C as PTX lays out mma.sync: quadrants of A in (row block, column block) order, B by column blocks."""
+    if Op(step.operation) == Op.HMMA and step.modified(o.LOOKUP_BITS_MASK):
+        look_up(step)
+        return
     steps = 1 + (step.modifiers >> 1 & 1)
     integers = Op(step.operation) == Op.IMMA
     kind = np.uint8 if integers else np.float16
@@ -38,6 +41,30 @@ def multiply_matrices(step: Step) -> None:
     _write_accumulator(step, c, accumulate_half)
 
 
+def look_up(step: Step) -> None:
+    """D = table[codes in A] * scale in B, laid out as the A operand of m16n8k16; the table lies along C's lanes."""
+    at = (step.modifiers & o.LOOKUP_STEP_MASK) >> o.LOOKUP_STEP_SHIFT
+    bits = (step.modifiers & o.LOOKUP_BITS_MASK) >> o.LOOKUP_BITS_SHIFT
+    packed = [step.warp.register(step.slots[1].value + part) for part in range(4)]
+    table = np.ascontiguousarray(step.warp.register(step.slots[3].value)).view(np.float16)
+    scales = step.warp.register(step.slots[2].value + at // 2)
+    scales = np.ascontiguousarray(scales).view(np.float16).reshape(LANES, 2)
+    for pair in range(4):
+        codes = np.stack([_codes(packed, at, pair, bits, which) for which in range(2)], axis=1)
+        exact = table[codes].astype(np.float64) * scales[:, pair % 2, None].astype(np.float64)
+        step.write_register(Kind.REG, step.slots[0].value + pair, pack(step, exact))
+
+
+def _codes(packed: list[Array], step: int, pair: int, bits: int, which: int) -> Array:
+    """Return the first or second code of a pair per lane, from FLUTE's packing (workloads/schemes/flute.py)."""
+    if bits == 4:
+        return packed[step] >> np.uint32(8 * pair + 4 * which) & np.uint32(15)
+    low = packed[step // 2] >> np.uint32(8 * pair + 4 * (step % 2) + 2 * which) & np.uint32(3)
+    if bits == 2:
+        return low
+    return low | (packed[2] >> np.uint32(8 * pair + 2 * step + which) & np.uint32(1)) << np.uint32(2)
+
+
 @meaning(Op.IMMA_SPARSE)
 def multiply_scaled_blocks(step: Step) -> None:
     """D = C + sum over blocks of 32 of k of (A B) 2^(ea + eb - 254), in order, FP32 rounded once per block.
@@ -47,10 +74,10 @@ def multiply_scaled_blocks(step: Step) -> None:
     if not step.modified(o.BLOCK_SCALED):
         raise TcsimError("a sparse mma to which no extension gives a meaning")
     upper = step.modified(o.UPPER_PAIR)
-    a_tiles = [_integers(step, tile, True) for tile in fragments(step, 1, 4, np.uint8)]
-    b_tiles = [_integers(step, tile, True) for tile in fragments(step, 2, 4, np.uint8)][2 * upper :][:2]
-    a = np.hstack((np.vstack(a_tiles[:2]), np.vstack(a_tiles[2:]))).astype(np.int64)
-    b = np.hstack(b_tiles).T.astype(np.int64)
+    a_tiles = [_elements(step, tile) for tile in fragments(step, 1, 4, np.uint8)]
+    b_tiles = [_elements(step, tile) for tile in fragments(step, 2, 4, np.uint8)][2 * upper :][:2]
+    a = np.hstack((np.vstack(a_tiles[:2]), np.vstack(a_tiles[2:])))
+    b = np.hstack(b_tiles).T
     scales = fragments(step, 4, 1, np.uint8)[0].reshape(8, 4, 4).astype(np.int64)  # group, thread, byte
     c = _accumulator(step, False, np.float32)
     first = (step.modifiers & o.SCALE_BYTE_MASK) >> o.SCALE_BYTE_SHIFT
@@ -58,10 +85,21 @@ def multiply_scaled_blocks(step: Step) -> None:
         inner, byte = slice(32 * block, 32 * block + 32), (first + block) % 4
         rows = np.concatenate((scales[:, 0, byte], scales[:, 1, byte]))[:, None]
         columns = scales[:, 3 if upper else 2, byte]
-        value = np.ldexp((a[:, inner] @ b[inner]).astype(np.float64), rows + columns - 254)
+        value = np.ldexp(a[:, inner] @ b[inner], rows + columns - 254)
         value[(rows == 255) | (columns == 255)] = np.nan
         c = (c.astype(np.float64) + value).astype(np.float32)
     _write_accumulator(step, c, False)
+
+
+E2M1_MAGNITUDES = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
+
+
+def _elements(step: Step, tile: Array) -> Array:
+    """Return the elements of a block-scaled operand in FP64, in which their products and sums are exact."""
+    if not step.modified(o.E2M1):
+        return _integers(step, tile, True).astype(np.float64)
+    codes = np.stack((tile & 15, tile >> 4), axis=2).reshape(8, -1)
+    return np.asarray(np.where(codes & 8, -1.0, 1.0) * E2M1_MAGNITUDES[codes & 7])
 
 
 def _values(step: Step, tile: Array, signed: int) -> Array:

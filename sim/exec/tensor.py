@@ -130,11 +130,32 @@ def integer(word, index, bits, signed):
 
 
 @compiled
+def twice_e2m1(word, index):
+    """Return twice the FP4 number (E2M1) at place ``index`` of a word: 0, 1, 2, 3, 4, 6, 8 or 12, with its sign."""
+    code = (word >> np.uint32(4 * index)) & np.uint32(15)
+    magnitude = np.int32(code & np.uint32(7))
+    if magnitude > 1:
+        magnitude = (2 + (magnitude & 1)) << ((magnitude >> 1) - 1)
+    return -magnitude if code & np.uint32(8) else magnitude
+
+
+@compiled
 def gather_integers(base_a, base_b, regs, a, b, steps, modifiers):
-    """Lay the integers of A and B out along k; return how many there are.
+    """Lay the integers of A and B out along k, or twice the numbers if they are E2M1; return how many there are.
 
     A lane's word holds neighbours along k: four of 8 bits, eight of 4.
     """
+    if modifiers & o.E2M1:
+        for step in range(steps):
+            first, second = (base_a + 2 * step, base_a + 2 * step + 1) if base_a != RZ else (RZ, RZ)
+            third = base_b + step if base_b != RZ else RZ
+            for lane in range(32):
+                group, inner = lane >> 2, 8 * (4 * step + (lane & 3))
+                for index in range(8):
+                    a[16 * (inner + index) + group] = twice_e2m1(regs[first, lane], index)
+                    a[16 * (inner + index) + group + 8] = twice_e2m1(regs[second, lane], index)
+                    b[8 * (inner + index) + group] = twice_e2m1(regs[third, lane], index)
+        return 32 * steps
     bits = 4 if modifiers & o.NIBBLES else 8
     signed_a, signed_b = (modifiers & o.FIRST_SIGNED) != 0, (modifiers & o.SECOND_SIGNED) != 0
     count = 32 // bits
@@ -161,6 +182,44 @@ def imma(slots, regs, regs_i, a, b, acc, modifiers):
     store_accumulator(slots[0, 1], regs_i, acc)
 
 
+# Of an HMMA that extension lut_unit has changed: A holds a lane's codes of 16 rows x 64 columns as FLUTE packs them, B
+# the scales of rows g and g + 8 for the first and the last 32 columns, the first register of C the table.
+
+
+@compiled
+def pair_of_codes(regs, base, lane, step, pair, bits):
+    """Return two codes of a k16 step, the second in the upper half-word."""
+    if bits == 4:
+        codes = regs[base + step, lane] >> np.uint32(8 * pair)
+        return (codes & np.uint32(15)) | (codes << np.uint32(12) & np.uint32(15 << 16))
+    low = regs[base + (step >> 1), lane] >> np.uint32(8 * pair + 4 * (step & 1))
+    codes = (low & np.uint32(3)) | (low << np.uint32(14) & np.uint32(3 << 16))
+    if bits == 3:
+        top = regs[base + 2, lane] >> np.uint32(8 * pair + 2 * step)
+        codes |= (top << np.uint32(2) & np.uint32(4)) | (top << np.uint32(17) & np.uint32(4 << 16))
+    return codes
+
+
+@compiled
+def look_up(slots, regs, out, step, bits):
+    """Write the A operand of a k16 step, table[code] * scale rounded to half, to four registers. Scratch is uint32."""
+    base, scales, table = slots[1, 1], slots[2, 1] + (step >> 1), slots[3, 1]
+    for lane in range(32):
+        for pair in range(4):
+            codes = pair_of_codes(regs, base, lane, step, pair, bits)
+            scale = half_to_float(regs[scales, lane] >> np.uint32(16 * (pair & 1)) & np.uint32(0xFFFF))
+            word = np.uint32(0)
+            for half in range(2):
+                code = codes >> np.uint32(16 * half) & np.uint32(15)
+                entry = regs[table, code >> np.uint32(1)] >> np.uint32(16 * (code & np.uint32(1)))
+                value = np.float64(half_to_float(entry & np.uint32(0xFFFF))) * np.float64(scale)
+                word |= to_half(value) << np.uint32(16 * half)
+            out[32 * pair + lane] = word
+    for pair in range(4):
+        for lane in range(32):
+            regs[slots[0, 1] + pair, lane] = out[32 * pair + lane]
+
+
 @compiled
 def scaled_mma(slots, regs, regs_f, a, b, acc, modifiers):
     """Run a block-scaled mma; its definition is in ``sim.extensions.block_scaled_mma``. ``acc`` is FP32.
@@ -172,6 +231,9 @@ def scaled_mma(slots, regs, regs_f, a, b, acc, modifiers):
         base_b += 2
     depth = gather_integers(slots[1, 1], base_b, regs, a, b, 2, modifiers)
     load_accumulator(slots[3, 1], regs_f, acc)
+    bias = (
+        256 if modifiers & o.E2M1 else 254
+    )  # the products of numbers twice as large are four times as large
     scales, first = slots[4, 1], (modifiers & o.SCALE_BYTE_MASK) >> o.SCALE_BYTE_SHIFT
     column_lane = 3 if modifiers & o.UPPER_PAIR else 2
     for block in range(depth // SCALED_BLOCK):
@@ -183,7 +245,7 @@ def scaled_mma(slots, regs, regs_f, a, b, acc, modifiers):
                 total = 0
                 for inner in range(SCALED_BLOCK * block, SCALED_BLOCK * (block + 1)):
                     total += a[16 * inner + row] * b[8 * inner + column]
-                value = math.ldexp(float(total), int(scale_a) + int(scale_b) - 254)
+                value = math.ldexp(float(total), int(scale_a) + int(scale_b) - bias)
                 if scale_a == 255 or scale_b == 255:
                     value = np.nan
                 acc[8 * row + column] = np.float32(np.float64(acc[8 * row + column]) + value)

@@ -12,7 +12,7 @@ import numpy as np
 
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError, UnsupportedInstructionError, unknown
-from sim.extensions._interface import Extension
+from sim.extensions._interface import NAMES, Extension, MarkedExtension
 from sim.isa import opcodes as o
 from sim.isa.launch import KernelLaunch
 from sim.isa.opcodes import Op
@@ -20,6 +20,7 @@ from sim.isa.program import Program
 
 __all__ = [
     "Extension",
+    "MarkedExtension",
     "available_extensions",
     "extended",
     "get_extension",
@@ -77,8 +78,9 @@ def require_no_marks(program: Program) -> None:
     marks = np.flatnonzero(program.opcode == int(Op.MARKER))
     if not len(marks):
         return _require_no_sparse(program)
-    mask = int(program.operands[marks[0], 0, 1])
-    known = {1 << get_extension(name).mark: name for name in available_extensions()}
+    mask = int(program.operands[marks[0], 0, 1]) & NAMES
+    extensions = map(get_extension, available_extensions())
+    known = {1 << each.mark: each.name for each in extensions if isinstance(each, MarkedExtension)}
     if mask in known:
         wanted = f"hardware that this machine lacks: --extension {known[mask]}"
     else:

@@ -1,4 +1,4 @@
-"""What an extension is: a meaning for marked instructions, their cost in time, energy and area, a reason for each."""
+"""What an extension is: other numbers of a machine, or a meaning for marked instructions; a reason for each number."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from sim.isa.units import Unit
 
 WARPGROUP = "wgmma."  # begins the names of a warpgroup's operations
 MULTIPLIES = (Unit.TENSOR, Unit.WGMMA)
+IMMEDIATE_SHIFT = 8  # of a mark's mask: below, the extension's bit; from there on, what it says to it
+NAMES = (1 << IMMEDIATE_SHIFT) - 1
 
 
 @dataclass(frozen=True)
@@ -31,23 +33,10 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Extension(ABC):
-    """Marks in a program are ``pmevent mark`` before the instruction whose meaning they change.
-
-    Meanings are given before a run: the marked instruction gets other modifiers, which the executor and its twin
-    know, and another name in the machine's table, by which the engine finds its cost. Where a whole kernel's
-    instructions are meant (``targets``), one mark does: a mark before each would keep the compiler from interleaving
-    them with others.
-    """
+    """Hardware that a machine may have. What serves every kernel only changes the machine's numbers."""
 
     name: ClassVar[str]
-    mark: ClassVar[int]  # N of `pmevent N`
     order: ClassVar[int] = 0  # of several extensions the lower is applied first: operands before accumulators
-
-    def renamed(self, mma: str) -> str:
-        """Return the name of a marked operation: ``m16n8k32.NAME.s32.s8``, ``wgmma.m64n8k32.NAME.s32.s8.ss``."""
-        group = WARPGROUP if mma.startswith(WARPGROUP) else ""
-        shape, _, types = mma.removeprefix(group).partition(".")
-        return f"{group}{shape}.{self.name}.{types}"
 
     def with_settings(self, settings: Mapping[str, str]) -> Self:
         """Return the extension with other numbers, given as text."""
@@ -75,12 +64,40 @@ class Extension(ABC):
     def machine(self, gpu: GpuSpec) -> GpuSpec:
         """Return ``gpu`` with this hardware in it."""
 
+    def give_meaning(self, program: Program) -> Program:
+        """Return the program as it is on a machine with this hardware."""
+        return program
+
+    def energy_uj(self, marked: float) -> float:
+        """Return the energy of what it does in a kernel, over what that takes without it."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class MarkedExtension(Extension):
+    """Hardware that kernels ask for, by marks: ``pmevent`` before the instruction whose meaning it changes.
+
+    ``pmevent N`` names the extension; ``pmevent.mask`` with bit N may say more in the bits from IMMEDIATE_SHIFT on.
+    Meanings are given before a run: the marked instruction gets other modifiers, which the executor and its twin
+    know, and another name in the machine's table, by which the engine finds its cost. Where a whole kernel's
+    instructions are meant (``targets``), one mark does: a mark before each would keep the compiler from interleaving
+    them with others.
+    """
+
+    mark: ClassVar[int]  # N, below IMMEDIATE_SHIFT
+
+    def renamed(self, mma: str) -> str:
+        """Return the name of a marked operation: ``m16n8k32.NAME.s32.s8``, ``wgmma.m64n8k32.NAME.s32.s8.ss``."""
+        group = WARPGROUP if mma.startswith(WARPGROUP) else ""
+        shape, _, types = mma.removeprefix(group).partition(".")
+        return f"{group}{shape}.{self.name}.{types}"
+
     def targets(self, program: Program) -> dict[int, list[int]]:
         """Return the instructions that each mark changes: the next mma."""
         return {mark: [pc] for mark, pc in marked_instructions(program, self.mark).items()}
 
     @abstractmethod
-    def modifiers(self, program: Program, pc: int) -> int:
+    def modifiers(self, program: Program, pc: int, immediate: int) -> int:
         """Return the modifiers of the marked instruction ``pc``, or raise ConfigError if it cannot be changed."""
 
     def give_meaning(self, program: Program) -> Program:
@@ -92,14 +109,15 @@ class Extension(ABC):
         opcode, stall = program.opcode.copy(), program.stall.copy()
         for mark, found in targets.items():
             opcode[mark], stall[mark] = int(Op.NOP), 1
+            immediate = int(program.operands[mark, 0, 1]) >> IMMEDIATE_SHIFT
             for pc in found:
-                changed[pc] = self.modifiers(program, pc)
+                changed[pc] = self.modifiers(program, pc, immediate)
                 name = self.renamed(program.mma_names[program.mma[pc]])
                 if name not in names:
                     names.append(name)
                 columns[pc] = names.index(name)
             if len(found) == 1:
-                stall[_fillers(program, found[0])] = 1
+                stall[_fillers(program, mark, found[0])] = 1
         used = sorted(set(columns[columns >= 0].tolist()))
         columns[columns >= 0] = np.searchsorted(used, columns[columns >= 0])
         identity = hashlib.sha256(f"{program.identity}+{self!r}".encode()).hexdigest()
@@ -129,27 +147,51 @@ def _number(text: str) -> float | None:
 
 def marks_of(program: Program, mark: int) -> list[int]:
     """Return where ``pmevent mark`` stands."""
-    at = np.flatnonzero((program.opcode == int(Op.MARKER)) & (program.operands[:, 0, 1] == 1 << mark))
-    return [int(pc) for pc in at]
+    names = program.operands[:, 0, 1] & NAMES
+    return [int(pc) for pc in np.flatnonzero((program.opcode == int(Op.MARKER)) & (names == 1 << mark))]
 
 
 def marked_instructions(program: Program, mark: int) -> dict[int, int]:
-    """Return the tensor instruction behind each mark, a warp's or a warpgroup's: the next one, before any branch."""
+    """Return the tensor instruction of each mark, a warp's or a warpgroup's.
+
+    Mark and instruction are one statement, but the assembler may put other mma between them.
+    """
     found: dict[int, int] = {}
     for at in marks_of(program, mark):
-        pc = at + 1
-        while pc < len(program) and program.unit[pc] not in (*MULTIPLIES, Unit.BRANCH, Unit.EXIT):
-            pc += 1
-        if pc == len(program) or program.unit[pc] not in MULTIPLIES or pc in found.values():
+        pc = _tensor_instruction(program, at)
+        if pc is None or pc in found.values():
             raise ConfigError("", f"{program.name}+{16 * at:#06x}: no mma of its own follows the mark")
         found[at] = pc
     return found
 
 
-def _fillers(program: Program, pc: int) -> list[int]:
-    """Return the never-executed instructions by which the compiler separates an mma from the next mark."""
-    found = []
-    while pc + 1 < len(program) and program.text[pc + 1].startswith("@!UPT UIADD3 URZ"):
-        pc += 1
-        found.append(pc)
-    return found
+def _tensor_instruction(program: Program, mark: int) -> int | None:
+    """Return the next tensor instruction of a mark's line, before another mark or a branch.
+
+    Without lines it is the next one; so it is of a warpgroup's, which bear a neighbour's line.
+    """
+    line = int(program.source_line[mark])
+    for pc in range(mark + 1, len(program)):
+        unit = program.unit[pc]
+        if unit == Unit.WGMMA or (unit == Unit.TENSOR and line in (0, program.source_line[pc])):
+            return pc
+        if unit in (Unit.BRANCH, Unit.EXIT) or program.opcode[pc] == int(Op.MARKER):
+            return None
+    return None
+
+
+def _fillers(program: Program, mark: int, pc: int) -> list[int]:
+    """Return the never-executed instructions by which the compiler lets the tensor cores run dry at a mark.
+
+    They stand before it, or behind the marked instruction where the next mark follows.
+    """
+    before, behind = mark - 1, pc + 1
+    while before >= 0 and _is_filler(program, before):
+        before -= 1
+    while behind < len(program) and _is_filler(program, behind):
+        behind += 1
+    return [*range(before + 1, mark), *range(pc + 1, behind)]
+
+
+def _is_filler(program: Program, pc: int) -> bool:
+    return program.text[pc].startswith("@!UPT UIADD3 URZ")

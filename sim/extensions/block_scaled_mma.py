@@ -7,8 +7,9 @@ which stand for 2^(e - 127), 255 for NaN (OCP Microscaling 1.0):
 
 The sum of integers and its scaling are exact; there is one rounding, to nearest even, per block of 32. Where the
 kernel's bytes are pairs of nibbles (``int4_tensor_core`` beside it) k is 64: two blocks, one after the other, with a
-rounding and a byte of scales each. Newer GPUs (PTX: ``mma.sync...kind::mxf8f6f4.block_scale``) have FP8, FP6 and FP4
-elements, whose order of summation is not published; MXINT8 is of the same standard.
+rounding and a byte of scales each; and the elements are the standard's FP4, E2M1: 0, 0.5, 1, 1.5, 2, 3, 4 and 6 with a
+sign in the highest bit. That is MXINT8 and MXFP4. Newer GPUs (PTX: ``mma.sync...kind::mxf8f6f4.block_scale``) have FP8
+and FP6 too; how they round sums is not published.
 
 It needs operands that a dense mma has no place for. ``mma.sp`` has: in a kernel with ``pmevent 3``, each
 ``IMMA.SP.16864`` is such an mma. Its A (four registers) is a's fragment; of its B (four) the lower pair is b's, or the
@@ -25,7 +26,7 @@ import numpy as np
 
 from sim.arch.spec import GpuSpec, TensorOp
 from sim.errors import ConfigError
-from sim.extensions._interface import Extension, Quantity, marks_of
+from sim.extensions._interface import MarkedExtension, Quantity, marks_of
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
 from sim.isa.program import Program
@@ -33,7 +34,7 @@ from sim.isa.program import Program
 SPARSE = ".sp.s32."
 BASES = {
     "m16n8k32.block_scaled_mma.f32.s8": "m16n8k32.s32.s8",
-    "m16n8k64.block_scaled_mma.f32.s4": "m16n8k64.s32.s4",
+    "m16n8k64.block_scaled_mma.f32.e2m1": "m16n8k64.s32.s4",
 }
 DENSE_STALL = 6  # cycles from an IMMA.16832 to the next in code for sm_90; sparse ones have 8
 SUMS = 16 * 8  # block sums of one mma
@@ -42,7 +43,7 @@ SUM_GATES, GATE_UM2 = 210, 0.14  # see "area"
 
 
 @dataclass(frozen=True)
-class BlockScaledMma(Extension):
+class BlockScaledMma(MarkedExtension):
     """Such an mma has ``interval_ratio`` of the integer mma's interval and takes ``latency_cycles`` more."""
 
     name = "block_scaled_mma"
@@ -66,6 +67,11 @@ class BlockScaledMma(Extension):
                 "the H200's FP32 and INT32 mma take equally long",
             ),
             "granularity": Quantity(32, "elements of K", "paper: OCP Microscaling 1.0, blocks of 32"),
+            "operation energy": Quantity(
+                1.0,
+                "of an integer operation's of as many bits",
+                "assumed: INT8's is the same; a product of FP4 numbers is one of 5-bit integers, taken for INT4's",
+            ),
             "energy": Quantity(
                 SUMS * 0.1,
                 "pJ",
@@ -82,8 +88,7 @@ class BlockScaledMma(Extension):
 
     def renamed(self, mma: str) -> str:
         """Return the name of a marked mma in the machine's table."""
-        shape = "m16n8k64" if mma.endswith(".s4") else "m16n8k32"
-        return f"{shape}.{self.name}.f32.{mma.rpartition('.')[2]}"
+        return f"m16n8k64.{self.name}.f32.e2m1" if mma.endswith(".s4") else f"m16n8k32.{self.name}.f32.s8"
 
     def machine(self, gpu: GpuSpec) -> GpuSpec:
         """Return the machine with a block-scaled kind of the integer mma that it has."""
@@ -96,8 +101,12 @@ class BlockScaledMma(Extension):
             for name, base in BASES.items()
             if base in tensor.mma
         }
-        tensor = tensor.model_copy(update={"mma": {**tensor.mma, **scaled}})
-        return gpu.model_copy(update={"sm": gpu.sm.model_copy(update={"tensor": tensor})})
+        peak, each = tensor.peak_ops_per_cycle, gpu.energy.tensor_pj_per_op
+        if "s4" in peak:
+            peak, each = {**peak, "e2m1": peak["s4"]}, {**each, "e2m1": each["s4"]}
+        tensor = tensor.model_copy(update={"mma": {**tensor.mma, **scaled}, "peak_ops_per_cycle": peak})
+        energy = gpu.energy.model_copy(update={"tensor_pj_per_op": each})
+        return gpu.model_copy(update={"sm": gpu.sm.model_copy(update={"tensor": tensor}), "energy": energy})
 
     def targets(self, program: Program) -> dict[int, list[int]]:
         """Return all sparse integer mma of a kernel with the mark."""
@@ -112,7 +121,7 @@ class BlockScaledMma(Extension):
         )
         return replace(found, stall=np.where(mine, np.minimum(found.stall, DENSE_STALL), found.stall))
 
-    def modifiers(self, program: Program, pc: int) -> int:
+    def modifiers(self, program: Program, pc: int, immediate: int) -> int:
         """Return the modifiers that say what the sparse form encodes."""
         if SPARSE not in program.mma_names[program.mma[pc]]:
             place = f"{program.name}+{16 * pc:#06x}"
@@ -122,8 +131,8 @@ class BlockScaledMma(Extension):
         encoded = int(program.modifiers[pc])
         byte = (not encoded & o.FIRST_SIGNED) + 2 * (not encoded & o.SECOND_SIGNED)
         upper = o.UPPER_PAIR if encoded & o.SATURATE else 0
-        signs = o.FIRST_SIGNED | o.SECOND_SIGNED | (encoded & o.NIBBLES)
-        return o.BLOCK_SCALED | signs | upper | byte << o.SCALE_BYTE_SHIFT
+        elements = o.E2M1 if encoded & o.NIBBLES else o.FIRST_SIGNED | o.SECOND_SIGNED
+        return o.BLOCK_SCALED | elements | upper | byte << o.SCALE_BYTE_SHIFT
 
 
 EXTENSION = BlockScaledMma()

@@ -14,7 +14,7 @@ import numpy as np
 
 from sim.arch.spec import GpuSpec, TensorOp
 from sim.errors import ConfigError
-from sim.extensions._interface import Extension, Quantity, marks_of
+from sim.extensions._interface import MarkedExtension, Quantity, marks_of
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
 from sim.isa.program import Program
@@ -29,7 +29,7 @@ SPLIT_GATES, GATE_UM2 = 32, 0.14  # see "area"
 
 
 @dataclass(frozen=True)
-class Int4TensorCore(Extension):
+class Int4TensorCore(MarkedExtension):
     """An mma of twice the K takes ``interval_ratio`` of the INT8 mma's interval, ``latency_cycles`` more, in all."""
 
     name = "int4_tensor_core"
@@ -104,7 +104,7 @@ class Int4TensorCore(Extension):
         every = [int(pc) for pc in np.flatnonzero(np.isin(program.opcode, (Op.IMMA, Op.IMMA_SPARSE)))]
         return dict.fromkeys(marks_of(program, self.mark), every)
 
-    def modifiers(self, program: Program, pc: int) -> int:
+    def modifiers(self, program: Program, pc: int, immediate: int) -> int:
         """Return the modifiers of the mma with its operands read as nibbles, signed as the bytes were."""
         if program.mma_names[program.mma[pc]] not in NAMES:
             place = f"{program.name}+{16 * pc:#06x}"

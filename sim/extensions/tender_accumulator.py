@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from sim.arch.accumulator import TRANSISTORS_PER_GATE, Design, Overhead, load_costs, overhead
 from sim.arch.spec import GpuSpec, TensorCore, TensorOp, WarpgroupOp
 from sim.errors import ConfigError
-from sim.extensions._interface import Extension, Quantity
+from sim.extensions._interface import MarkedExtension, Quantity
 from sim.isa import opcodes as o
 from sim.isa.opcodes import Op
 from sim.isa.program import Program
@@ -39,7 +39,7 @@ WIDEST_SHIFT = 4  # of those that were synthesized
 
 
 @dataclass(frozen=True)
-class TenderAccumulator(Extension):
+class TenderAccumulator(MarkedExtension):
     """Marked mma take ``latency_cycles`` and ``bubble_cycles`` more, and shift by ``shift_bits``.
 
     A marked wgmma takes ``latency_cycles`` more, and ``bubble_cycles`` for every 16 x 8 accumulators of a warp.
@@ -162,7 +162,7 @@ class TenderAccumulator(Extension):
             if types.startswith("s32.")
         }
 
-    def modifiers(self, program: Program, pc: int) -> int:
+    def modifiers(self, program: Program, pc: int, immediate: int) -> int:
         """Return the modifiers of the mma or wgmma with the shift of its accumulator in them."""
         if program.opcode[pc] not in (Op.IMMA, Op.IGMMA):
             place = f"{program.name}+{16 * pc:#06x}"

@@ -21,6 +21,8 @@ from sim.isa.units import Unit
 
 SLOTS = 10
 NO_GUARD = 7
+_ONE_SLOT = "dDsfhprin"  # letters of signatures that stand for one operand each
+_ADDITIONS = (Op.FADD, Op.HADD2, Op.HADD2_F32)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def build_program(image: KernelImage, listing: Listing, cubin: bytes = b"", sour
         mma=_column([mma_names.index(name) if name else -1 for name in mma]),
         mma_names=mma_names,
         argument=_column([_argument(row) for row in rows]),
-        register_reads=np.array([_register_reads(row.slots) for row in rows], np.int16).reshape(-1, 3),
+        register_reads=np.array([_register_reads(row.form, row.slots) for row in rows], np.int16).reshape(
+            -1, 3
+        ),
         source_name=source_name,
         cubin=cubin,
         **control,
@@ -183,10 +187,23 @@ def _argument(row: _Instruction) -> int:
     return slots[0].value if row.form.op == Op.MARKER else 0
 
 
-def _register_reads(slots: list[Operand]) -> list[int]:
-    """General registers read by the first three register sources (the destination is slot 0)."""
-    reads = [slot.value for slot in slots[1:] if slot.kind == Kind.REG and slot.value != o.RZ][:3]
-    return reads + [-1] * (3 - len(reads))
+def _register_reads(form: Form, slots: list[Operand]) -> list[int]:
+    """General registers that the operand slots A, B and C read, -1 = none.
+
+    A source's place among the sources is its slot, whatever register, immediate or constant stands there. An addition
+    of floats is a multiplication by one whose second source is C; a lone source is B. So the reuse bits say.
+    """
+    if any(letter[0] not in _ONE_SLOT for letter in form.signature.split(",") if letter):
+        return [-1] * 3  # an address: its registers do not pass the ports of the arithmetic pipes
+    sources = [
+        slot for letter, slot in zip(form.signature.split(","), slots, strict=False) if letter[:1] in "sfhr"
+    ]
+    places = (0, 2) if form.op in _ADDITIONS else (1,) if len(sources) == 1 else (0, 1, 2)
+    reads = [-1] * 3
+    for place, slot in zip(places, sources, strict=False):
+        if slot.kind == Kind.REG and slot.value != o.RZ:
+            reads[place] = slot.value
+    return reads
 
 
 def _control_columns(code: bytes, count: int) -> dict[str, np.ndarray[Any, np.dtype[np.int32]]]:

@@ -179,10 +179,14 @@ NIBBLES = 1 << 49  # IMMA on 4-bit integers
 # IMMA, IGMMA reading their accumulators shifted left, by an extension: bits 50-54
 ACCUMULATOR_SHIFT = 50
 ACCUMULATOR_SHIFT_MASK = 31 << ACCUMULATOR_SHIFT
+# HMMA that looks its result up in a table, by an extension: the k16 step in bits 55-56, bits of a code in 57-59
+LOOKUP_STEP_SHIFT, LOOKUP_BITS_SHIFT = 55, 57
+LOOKUP_STEP_MASK, LOOKUP_BITS_MASK = 3 << LOOKUP_STEP_SHIFT, 7 << LOOKUP_BITS_SHIFT
 # IMMA_SPARSE as a block-scaled mma, by an extension: which two of B's registers, first byte of the scales' register
 BLOCK_SCALED, UPPER_PAIR = 1 << 55, 1 << 56
 SCALE_BYTE_SHIFT = 57
 SCALE_BYTE_MASK = 3 << SCALE_BYTE_SHIFT
+E2M1 = 1 << 59  # its elements are FP4
 
 SPECIAL_REGISTERS = {
     "SR_TID.X": 0,

@@ -35,6 +35,15 @@ def ideal_wavefronts(patterns: I32, memory: SharedMemory) -> I32:
     return out
 
 
+def without_conflicts(patterns: I32, memory: SharedMemory) -> I32:
+    """Return the patterns with those that conflict laid side by side: as many phases, a word of each bank in each."""
+    out = _rows(patterns).copy()
+    worse = wavefronts(out, memory) > ideal_wavefronts(out, memory)
+    beside = np.arange(LANES, dtype=np.int32) * out[worse, :1]
+    out[worse, FIRST_LANE:] = np.where(out[worse, FIRST_LANE:] >= 0, beside, -1)
+    return out
+
+
 def bank_words(pattern: I32, memory: SharedMemory) -> npt.NDArray[np.int64]:
     """Return how many words one access asks of each bank, over all its phases. Shape [banks]."""
     words = np.zeros(memory.banks, np.int64)

@@ -33,12 +33,12 @@ def busy_cycles(columns: SmColumns, times: I64) -> dict[str, float]:
     interval = columns.static[rows[:, y.R_PC], y.S_INTERVAL] * times
     busy = {name: float(interval[unit == number].sum()) / y.TICKS for name, number in PIPES.items()}
     waves = np.maximum(1, rows[:, y.R_WAVEFRONTS]) * times
-    served = int(waves[np.isin(unit, (Unit.SHARED_LOAD, Unit.SHARED_STORE))].sum()) * y.TICKS
+    accesses = np.isin(unit, (Unit.SHARED_LOAD, Unit.SHARED_STORE, Unit.SHUFFLE))
+    served = int((rows[:, y.R_COST] * times)[accesses].sum())
     written = int(waves[unit == Unit.ASYNC_COPY].sum()) * m.copy_write_ticks
-    shuffled = int(times[unit == Unit.SHUFFLE].sum()) * m.shuffle_ticks
     operands = columns.static[rows[:, y.R_PC], y.S_OPERANDS] * times
     read = int(operands[unit == Unit.WGMMA].sum()) // y.WARPGROUP
-    busy["shared"] = float(served + written + shuffled + read) / y.TICKS
+    busy["shared"] = float(served + written + read) / y.TICKS
     busy["tensor"] += float(interval[unit == Unit.WGMMA].sum()) / y.TICKS
     asks = np.isin(unit, (Unit.GLOBAL_LOAD, Unit.GLOBAL_STORE, Unit.ATOMIC, Unit.ASYNC_COPY))
     busy["load_store"] = busy["shared"] + float((rows[:, y.R_COST] * times)[asks].sum()) / y.TICKS

@@ -1,32 +1,24 @@
-"""Names become integers, once, before a run: what each instruction asks of the machine."""
+"""Names become integers, once, before a run: the machine's own numbers, and what each executed row asks."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from sim.arch.spec import GpuSpec, Pipe, TensorCore, TensorOp
-from sim.errors import UnsupportedInstructionError
-from sim.isa.program import Program
+from sim.arch.spec import GpuSpec
 from sim.isa.trace import WarpTrace
-from sim.isa.units import LOADS, NO_COUNTER, STORES, Unit
-from sim.isa.wgmma import parse_wgmma
+from sim.isa.units import LOADS, Unit
 from sim.sm import layout as y
 from sim.sm.banks import wavefronts
+from sim.sm.instructions import QUEUED, SHARED, instruction_columns, ticks
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
-ON_PORTS = (Unit.ALU, Unit.FMA, Unit.IMAD, Unit.HALF)  # whose operands pass the register file's read ports
-LONG_UNITS = (*LOADS, *STORES, Unit.ATOMIC, Unit.COPY_COMMIT, Unit.BULK_COMMIT, Unit.MBARRIER_WAIT)
 BULK = (Unit.BULK_LOAD, Unit.BULK_STORE)
-NO_REGISTER = 255  # RZ
-LEAST_LEFT = 0.25  # of the shared-memory pipe, to others beside a wgmma whose operands would fill it: assumed
+LINE_INSTRUCTIONS = 8  # of 16 bytes in a 128-byte line of the instruction cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,17 +42,12 @@ def resolve(trace: WarpTrace, gpu: GpuSpec) -> SmColumns:
     return SmColumns(
         trace=trace,
         machine=machine,
-        static=_static(trace.program, gpu),
+        static=instruction_columns(trace.program, gpu),
         rows=_rows(trace, gpu, machine, loops),
         offset=np.asarray(trace.offset, np.int64),
         loops=loops if len(loops) else np.zeros((1, 3), np.int64),
         needs=np.asarray(trace.mbarriers, np.int64),
     )
-
-
-def ticks(cycles: float) -> int:
-    """Round cycles to fixed point."""
-    return round(cycles * y.TICKS)
 
 
 def machine_numbers(gpu: GpuSpec) -> y.Machine:
@@ -69,25 +56,28 @@ def machine_numbers(gpu: GpuSpec) -> y.Machine:
     return y.Machine(
         sub_cores=gpu.sm.sub_cores,
         queue_entries=unit.queue_entries,
-        address_cycles=unit.address_interval_cycles,
         intake_ticks=ticks(unit.intake_interval_cycles),
         window_cycles=gpu.sm.register_file.read_window_cycles,
-        mma_read_cycles=gpu.sm.register_file.mma_read_cycles,
         register_banks=gpu.sm.register_file.banks,
         load_ticks=ticks(memory.load_latency_cycles),
         wavefront_ticks=ticks(memory.extra_wavefront_latency_cycles),
         copy_ticks=ticks(unit.copy_instruction_cycles),
+        copy_data_ticks=ticks(unit.copy_data_cycles),
         copy_write_ticks=ticks(unit.copy_write_wavefront_cycles),
         copy_extra_cycles=round(unit.copy_extra_latency_cycles),
         line_ticks=ticks(unit.global_line_cycles),
-        port_sector_ticks=ticks(gpu.sm.l1.sector_bytes / gpu.l2.sm_port_bytes_per_cycle),
+        outstanding_lines=unit.outstanding_lines,
+        port_sector_ticks=ticks(gpu.sm.l1.sector_bytes / gpu.sm.l1.fill_bytes_per_cycle),
         store_extra_cycles=round(unit.store_extra_latency_cycles),
-        release_cycles=unit.source_release_cycles,
-        shuffle_ticks=ticks(unit.shuffle_interval_cycles),
+        atomic_extra_cycles=round(unit.atomic_extra_latency_cycles),
         hit_cycles=gpu.sm.l1.hit_latency_cycles,
+        hit_line_ticks=ticks(gpu.sm.l1.line_latency_cycles),
+        hit_hidden_ticks=ticks(gpu.sm.l1.hidden_line_cycles),
         arrival_cycles=control.barrier_arrival_cycles,
         barrier_cycles=control.barrier_release_cycles,
+        barrier_reset_cycles=control.barrier_reset_cycles,
         membar_cycles=control.membar_latency_cycles,
+        membar_ticks=ticks(control.membar_interval_cycles),
         cta_start_cycles=control.cta_start_cycles,
         gmma_entries=gpu.sm.tensor.wgmma_queue_entries,
         gmma_slowdown=round(100 * gpu.sm.tensor.wgmma_arithmetic_factor),
@@ -98,138 +88,17 @@ def machine_numbers(gpu: GpuSpec) -> y.Machine:
     )
 
 
-def pipes(gpu: GpuSpec) -> dict[Unit, Pipe]:
-    """Return the pipe of each unit that has one, the tensor core apart."""
-    found = gpu.sm.pipes
-    return {
-        Unit.ALU: found.alu,
-        Unit.FMA: found.fma,
-        Unit.IMAD: found.imad,
-        Unit.HALF: found.half,
-        Unit.XU: found.xu,
-        Unit.UNIFORM: found.uniform,
-        Unit.SPECIAL: found.special,
-    }
-
-
-def tensor_ops(program: Program, gpu: GpuSpec) -> list[TensorOp]:
-    """Return the machine's op for each of the program's mma names; of a wgmma as a warp's share of it."""
-    return [_tensor_op(program, gpu, index) for index in range(len(program.mma_names))]
-
-
-def _tensor_op(program: Program, gpu: GpuSpec, index: int) -> TensorOp:
-    name, tensor = program.mma_names[index], gpu.sm.tensor
-    shape = parse_wgmma(name)
-    key = shape.types if shape else name
-    table: Mapping[str, object] = tensor.wgmma if shape else tensor.mma
-    if key not in table:
-        first = int(np.flatnonzero(program.mma == index)[0])
-        raise UnsupportedInstructionError(
-            f"{program.name}: {program.text[first]!r}: {gpu.name} has no {'wgmma' if shape else 'mma'} {key!r}; "
-            f"sm.tensor.{'wgmma' if shape else 'mma'} lists {', '.join(sorted(table)) or 'none'}"
-        )
-    return tensor_op(name, tensor)
-
-
-def tensor_op(name: str, tensor: TensorCore) -> TensorOp:
-    """Return issue interval and latency of an mma; of a wgmma whose operands do not wait for shared memory."""
-    shape = parse_wgmma(name)
-    if shape is None:
-        return tensor.mma[name]
-    op = tensor.wgmma[shape.types]
-    busy = shape.n * op.column_interval_cycles
-    if shape.a_in_registers:
-        least = max(busy, tensor.wgmma_register_interval_cycles)
-        return TensorOp(interval_cycles=least, latency_cycles=busy + op.register_latency_cycles)
-    return TensorOp(interval_cycles=busy, latency_cycles=busy + op.shared_latency_cycles)
-
-
-def _static(program: Program, gpu: GpuSpec) -> I32:
-    out = np.full((len(program), y.STATIC_COLUMNS), -1, np.int32)
-    unit = program.unit
-    # The control bit is clear on an instruction that yields: the next cycle belongs to another warp.
-    out[:, y.S_STALL] = np.maximum(program.stall, np.where(program.yields == 0, 2, 1))
-    out[:, y.S_WAIT] = program.wait_mask
-    own = np.isin(unit, (Unit.COPY_COMMIT, Unit.BULK_COMMIT))
-    out[:, y.S_WRITE] = np.where(own, NO_COUNTER, program.write_counter)
-    out[:, y.S_READ] = program.read_counter
-    out[:, y.S_OWNER] = np.where(np.isin(unit, LONG_UNITS), y.LONG, y.SHORT)
-    out[:, y.S_ARGUMENT] = program.argument
-    out[:, y.S_REUSE] = program.reuse
-    _pipe_columns(out, program, gpu)
-    _tensor_columns(out, program, gpu)
-    _port_columns(out, program)
-    return out
-
-
-def _pipe_columns(out: I32, program: Program, gpu: GpuSpec) -> None:
-    out[:, y.S_INTERVAL] = 0
-    out[:, y.S_LATENCY] = 1
-    for unit, pipe in pipes(gpu).items():
-        out[program.unit == unit, y.S_INTERVAL] = ticks(pipe.interval_cycles)
-        out[program.unit == unit, y.S_LATENCY] = pipe.latency_cycles
-    out[program.unit == Unit.CONSTANT_LOAD, y.S_LATENCY] = gpu.sm.load_store.constant_load_latency_cycles
-    waits = np.isin(program.unit, (Unit.MBARRIER_WAIT, Unit.MBARRIER_INIT))
-    out[waits, y.S_LATENCY] = gpu.sm.control.mbarrier_wait_latency_cycles
-
-
-def _tensor_columns(out: I32, program: Program, gpu: GpuSpec) -> None:
-    """Fill intervals, latencies and accumulators of the mma instructions, and their stall counts.
-
-    Between two mma the compiler's stall count is its tensor core's issue interval; where this machine's is
-    shorter, a compiler for it would have written that. What depends on a result is held back by the
-    accumulator's own latency.
-    """
-    ops = tensor_ops(program, gpu)
-    unit = program.unit
-    for pc in np.flatnonzero(unit == Unit.TENSOR):
-        op = ops[program.mma[pc]]
-        interval = ticks(op.interval_cycles)
-        out[pc, y.S_INTERVAL] = interval
-        out[pc, y.S_LATENCY] = math.ceil(op.latency_cycles)
-        out[pc, y.S_ACCUMULATE] = ticks(op.latency_cycles)
-        out[pc, y.S_ACC_WRITE], out[pc, y.S_ACC_READ] = _accumulators(program.text[pc])
-        if pc + 1 < len(program) and unit[pc + 1] == Unit.TENSOR:
-            out[pc, y.S_STALL] = min(out[pc, y.S_STALL], -(-interval // y.TICKS))
-    _wgmma_columns(out, program, gpu, ops)
-
-
-def _wgmma_columns(out: I32, program: Program, gpu: GpuSpec, ops: list[TensorOp]) -> None:
-    wavefront = gpu.sm.shared_memory.banks * gpu.sm.shared_memory.bank_bytes
-    for pc in np.flatnonzero(program.unit == Unit.WGMMA):
-        op, shape = ops[program.mma[pc]], parse_wgmma(program.mma_names[program.mma[pc]])
-        assert shape is not None
-        out[pc, y.S_INTERVAL] = ticks(op.interval_cycles)
-        out[pc, y.S_LATENCY] = math.ceil(op.latency_cycles)
-        wavefronts_read = (shape.a_bytes + shape.b_bytes) / wavefront
-        out[pc, y.S_OPERANDS] = ticks(wavefronts_read)
-        left = max(LEAST_LEFT, 1 - wavefronts_read / max(wavefronts_read, op.interval_cycles))
-        out[pc, y.S_CROWDING] = round(100 / left)
-
-
-def _accumulators(text: str) -> tuple[int, int]:
-    """Return base registers of D and C of ``HMMA.16816.F32 R4, R8, R12, R4``; -1 for none (RZ)."""
-    registers = [int(name) if name != "Z" else -1 for name in re.findall(r"\bR(Z|\d+)\b", text)]
-    return (registers[0], registers[3]) if len(registers) >= 4 else (-1, -1)
-
-
-def _port_columns(out: I32, program: Program) -> None:
-    reads = np.asarray(program.register_reads, np.int32).copy()
-    reads[reads >= NO_REGISTER] = -1
-    reads[~np.isin(program.unit, ON_PORTS)] = -1
-    out[:, y.S_SLOT_A : y.S_SLOT_C + 1] = reads
-
-
 def _rows(trace: WarpTrace, gpu: GpuSpec, machine: y.Machine, loops: I64) -> I32:
     out = np.zeros((len(trace.pc), y.ROW_COLUMNS), np.int32)
-    unit = np.where(trace.lanes > 0, trace.program.unit[trace.pc], Unit.NONE)
+    unit = _units(trace)
     waves = np.append(wavefronts(trace.patterns, gpu.sm.shared_memory), np.int32(0))
     loads = np.isin(unit, LOADS)
     out[:, y.R_PC] = trace.pc
     out[:, y.R_UNIT] = unit
     out[:, y.R_WAVEFRONTS] = np.where(trace.pattern >= 0, waves[trace.pattern], 0)
     out[:, y.R_WAVEFRONTS] = np.where(np.isin(unit, BULK), trace.lines, out[:, y.R_WAVEFRONTS])
-    out[:, y.R_COST] = _cost(trace, unit, gpu, machine)
+    out[:, y.R_COST] = _cost(trace, unit, out[:, y.R_WAVEFRONTS], gpu, machine)
+    out[:, y.R_LINES] = np.maximum(trace.lines, 1)
     out[:, y.R_SECTORS] = np.where(loads, trace.misses, trace.sectors)
     out[:, y.R_HIT] = loads & (trace.misses == 0)
     out[:, y.R_MBARRIER] = trace.mbarrier
@@ -241,11 +110,28 @@ def _rows(trace: WarpTrace, gpu: GpuSpec, machine: y.Machine, loops: I64) -> I32
     return out
 
 
+def _units(trace: WarpTrace) -> npt.NDArray[np.int_]:
+    """Return each row's unit: without an active lane NONE, but an access passes the memory pipe all the same.
+
+    It takes a wavefront of it, as if it stored; copies of a predicate that is never true stand before others in code
+    for sm_90.
+    """
+    unit = trace.program.unit[trace.pc]
+    idle = np.where(np.isin(unit, QUEUED), Unit.SHARED_STORE, Unit.NONE)
+    found: npt.NDArray[np.int_] = np.where(trace.lanes > 0, unit, idle)
+    return found
+
+
 def _cost(
-    trace: WarpTrace, unit: npt.NDArray[np.int_], gpu: GpuSpec, machine: y.Machine
+    trace: WarpTrace,
+    unit: npt.NDArray[np.int_],
+    waves: I32,
+    gpu: GpuSpec,
+    machine: y.Machine,
 ) -> npt.NDArray[np.int_]:
-    """Pipe ticks of a global access, cycles of a taken branch."""
-    branch = trace.taken * gpu.sm.control.taken_branch_cycles
+    """Pipe ticks of an access, cycles of a taken branch."""
+    shared = np.maximum(waves, 1) * y.TICKS
+    shuffles = np.full(len(unit), ticks(gpu.sm.load_store.shuffle_interval_cycles))
     lines = np.maximum(trace.lines, 1) * machine.line_ticks
     copies = np.where(unit == Unit.ASYNC_COPY, np.maximum(machine.copy_ticks, lines), lines)
     moved = np.where(trace.tx > 0, trace.tx, trace.sectors * gpu.sm.l1.sector_bytes)
@@ -253,7 +139,25 @@ def _cost(
     boxes = np.maximum(engine.issue_interval_cycles, moved / engine.bytes_per_cycle) * y.TICKS
     copies = np.where(np.isin(unit, BULK), np.rint(boxes).astype(np.int64), copies)
     stores = np.maximum(lines, trace.sectors * ticks(gpu.sm.load_store.store_sector_cycles))
-    return np.select((unit == Unit.BRANCH, unit == Unit.GLOBAL_STORE), (branch, stores), copies)
+    kinds = (np.isin(unit, SHARED), unit == Unit.SHUFFLE, unit == Unit.BRANCH, unit == Unit.GLOBAL_STORE)
+    return np.select(kinds, (shared, shuffles, _jumps(trace, gpu), stores), copies)
+
+
+def _jumps(trace: WarpTrace, gpu: GpuSpec) -> npt.NDArray[np.int_]:
+    """Cycles that a taken branch takes beyond its stall count: its target comes late.
+
+    The target's 128-byte line of code comes first, the one behind it later: that shows where the target is the last
+    instruction of its line and does not stall itself.
+    """
+    stall, control = trace.program.stall, gpu.sm.control
+    following = np.append(trace.pc[1:], 0)
+    for begin, end, _extra in trace.loops:
+        following[end - 1] = trace.pc[begin]
+    own = stall[trace.pc]
+    target = np.maximum(own, control.taken_branch_cycles)
+    last = following % LINE_INSTRUCTIONS == LINE_INSTRUCTIONS - 1
+    late = np.where(last, control.next_line_cycles - target - stall[following], 0)
+    return trace.taken * (target - own + np.maximum(late, 0))
 
 
 def _mark_loops(rows: I32, loops: I64) -> None:

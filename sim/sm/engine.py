@@ -1,7 +1,7 @@
 """The timing engine: replays the warps of co-resident CTAs on the sub-cores of an SM, skipping idle cycles.
 
 Within a cycle: what is due happens (results, copied data), then the SM's memory pipe takes one instruction,
-then each sub-core issues at most one: the warp it issued last if that is ready, else the youngest ready one.
+then each sub-core issues at most one: the warp it issued last if that is ready, else the ready one that waits longest.
 A blocked warp sleeps until a known cycle, or until what it waits for happens; its stall is counted on waking.
 ``reference`` is the slow twin with the same rules; a change here is a change there.
 """
@@ -24,7 +24,8 @@ I32 = npt.NDArray[np.int32]
 
 NONE, HALF, TENSOR, CONSTANT_LOAD = int(Unit.NONE), int(Unit.HALF), int(Unit.TENSOR), int(Unit.CONSTANT_LOAD)
 SHARED_LOAD, SHARED_STORE, SHUFFLE = int(Unit.SHARED_LOAD), int(Unit.SHARED_STORE), int(Unit.SHUFFLE)
-GLOBAL_STORE, ATOMIC, ASYNC_COPY = int(Unit.GLOBAL_STORE), int(Unit.ATOMIC), int(Unit.ASYNC_COPY)
+GLOBAL_LOAD, GLOBAL_STORE = int(Unit.GLOBAL_LOAD), int(Unit.GLOBAL_STORE)
+ATOMIC, ASYNC_COPY = int(Unit.ATOMIC), int(Unit.ASYNC_COPY)
 COPY_COMMIT, COPY_WAIT, BARRIER = int(Unit.COPY_COMMIT), int(Unit.COPY_WAIT), int(Unit.BARRIER)
 BRANCH, EXIT, MEMBAR = int(Unit.BRANCH), int(Unit.EXIT), int(Unit.MEMBAR)
 WGMMA, WGMMA_WAIT = int(Unit.WGMMA), int(Unit.WGMMA_WAIT)
@@ -54,16 +55,18 @@ def rare(function: F) -> F:
 RELEASED, ARRIVED, COPIED, MULTIPLIED, SIGNALLED = range(5)
 EVENT_BITS, COUNTER_BITS, WAVE_BITS, WARP_BITS, ROW_BITS = 3, 3, 10, 16, 22
 
-# warp state
+# warp state; W_RETURN: tick at which its return path is free; W_TURN: cycle of its last issue
 (W_ROW, W_UNTIL, W_SINCE, W_WHY, W_HELD, W_OUT, W_COPIES, W_COPIED, W_HEAD, W_GROUPS, W_ARRIVAL, W_REQUESTS,
  W_RESUME, W_LOOP, W_LEFT, W_BORN, W_ISSUED, W_LAUNCHED, W_QUEUED, W_OPEN, W_AWAITED, W_STORED,
- W_FENCE, W_FIELDS) = range(24)  # fmt: skip
+ W_FENCE, W_RETURN, W_TURN, W_FIELDS) = range(26)  # fmt: skip
+PASSED = -1  # of W_FENCE
 # sub-core state
-B_NEXT, B_LAST, B_ADDRESS, B_RETURN, B_HEAD, B_TAKEN, B_COUNT, B_WARPS, B_GEMM, B_FIELDS = range(10)
+# B_PORTS: cycle at which the read ports of its register file are free
+B_NEXT, B_LAST, B_ADDRESS, B_HEAD, B_TAKEN, B_COUNT, B_WARPS, B_GEMM, B_PORTS, B_FIELDS = range(10)
 # SM state; M_GEMM_*: wgmmas launched and not begun, and the one at work (its row, -1 = none)
 (M_INTAKE, M_DATA, M_TURN, M_NEXT, M_QUEUED, M_DIRTY, M_SERVED, M_SYNC, M_BULK, M_GEMM_NEXT, M_GEMM_HEAD,
- M_GEMM_COUNT, M_GEMM_ROW, M_GEMM_WHO, M_GEMM_BEGIN, M_GEMM_MARK, M_GEMM_FREE, M_PORT,
- M_FIELDS) = range(19)  # fmt: skip
+ M_GEMM_COUNT, M_GEMM_ROW, M_GEMM_WHO, M_GEMM_BEGIN, M_GEMM_MARK, M_GEMM_FREE, M_PORT, M_TAGS, M_MISSED,
+ M_FENCE, M_FIELDS) = range(22)  # fmt: skip
 # mbarrier state
 X_ARRIVED, X_BYTES, X_COMPLETED, X_FIELDS = range(4)
 # CTA slot state
@@ -82,7 +85,6 @@ class State(NamedTuple):
     accumulator: I64  # [slots * warps, 256]: tick at which it may be read
     core: I64  # [sub-cores, B_FIELDS]
     pipe: I64  # [sub-cores, units]: tick at which it is free
-    port: I64  # [sub-cores, register banks]: cycle at which its read port is free
     reuse: I64  # [sub-cores, register banks, 3]: the operand held for a slot
     order: I64  # [sub-cores, warps]: warps, youngest first, B_WARPS of them
     queue_who: I64  # [sub-cores, queue entries]: W_BORN and number of the warp
@@ -91,6 +93,7 @@ class State(NamedTuple):
     queue_cta: I64  # number of the CTA that asks
     queue_time: I64  # cycle from which it may leave
     queue_free: I64  # cycle at which its entry is free again
+    missed: I64  # [SMs, outstanding lines]: cycle at which the place of a line that a load missed is free
     sm: I64  # [SMs, M_FIELDS]
     slot: I64  # [slots, C_FIELDS]
     arrived: I64  # [slots, BARRIERS]
@@ -446,13 +449,17 @@ def draw(seed: int, cta: int, warp: int, request: int) -> int:
 
 @hot
 def _trip(m: Machine, d: Drive, c: Columns, st: State, w: int, warps: int, row: int) -> int:
-    """Round trip of one request: L1 hit, or one of the halves of L2."""
+    """Round trip of one request: L1 hit, or one of the halves of L2; the farther if any of its lines is there."""
+    lines = c.rows[row, y.R_LINES]
     if c.rows[row, y.R_HIT]:
-        return m.hit_cycles
+        return int(m.hit_cycles + max(0, lines * m.hit_line_ticks - m.hit_hidden_ticks) // TICKS)
     request = st.warp[w, W_REQUESTS]
     st.warp[w, W_REQUESTS] = request + 1
     bits = draw(d.seed, st.slot[w // warps, C_CTA], w % warps, request)
-    return d.far_cycles if bits < d.far_threshold else d.near_cycles
+    all_near = near = y.ALL - d.far_threshold
+    for _ in range(lines - 1):
+        all_near = all_near * near >> 31
+    return d.far_cycles if bits < y.ALL - all_near else d.near_cycles
 
 
 @hot
@@ -476,6 +483,22 @@ def _port_cycles(m: Machine, c: Columns, st: State, sm: int, row: int, unit: int
 
 
 @hot
+def _miss(m: Machine, c: Columns, st: State, sm: int, row: int, t: int, trip: int) -> int:
+    """Give each line of a load that misses a place among those outstanding; return when its last line gets one.
+
+    The places are handed on in order: a line takes that of the line asked ``outstanding_lines`` before it.
+    """
+    places = st.missed.shape[1]
+    last = t
+    for _ in range(c.rows[row, y.R_LINES]):
+        place = st.sm[sm, M_MISSED]
+        st.sm[sm, M_MISSED] = (place + 1) % places
+        last = max(last, st.missed[sm, place])
+        st.missed[sm, place] = last + trip
+    return int(last)
+
+
+@hot
 def _is_shared(unit: int) -> bool:
     return unit in (SHARED_LOAD, SHARED_STORE, SHUFFLE)
 
@@ -488,10 +511,12 @@ def _intake_time(st: State, c: Columns, sm: int, core: int) -> int:
     entry = (st.core[core, B_HEAD] + st.core[core, B_TAKEN]) % st.queue_row.shape[1]
     time = max(st.core[core, B_ADDRESS], st.queue_time[core, entry])
     unit = c.rows[st.queue_row[core, entry], y.R_UNIT]
-    if _is_shared(unit):
+    if unit == MBARRIER_ARRIVE:
+        return int(max(time, st.sm[sm, M_SYNC] // TICKS))
+    if _is_global(unit):
+        time = max(time, st.sm[sm, M_TAGS] // TICKS)
+    elif _is_shared(unit):
         time = max(time, st.sm[sm, M_DATA] // TICKS)
-    elif unit == MBARRIER_ARRIVE:
-        time = max(time, st.sm[sm, M_SYNC] // TICKS)
     return int(time)
 
 
@@ -525,23 +550,20 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
     entries = st.queue_row.shape[1]
     entry = (st.core[core, B_HEAD] + st.core[core, B_TAKEN]) % entries
     st.core[core, B_TAKEN] += 1
-    st.core[core, B_ADDRESS] = t + m.address_cycles
-    st.queue_free[core, entry] = t + m.address_cycles
     st.sm[sm, M_QUEUED] -= 1
     who = st.queue_who[core, entry]
     w = who & ((1 << WARP_BITS) - 1)
     row = st.queue_row[core, entry]
     pc = c.rows[row, y.R_PC]
+    st.core[core, B_ADDRESS] = t + c.static[pc, y.S_SENT]
+    st.queue_free[core, entry] = t + c.static[pc, y.S_SENT]
     unit = c.rows[row, y.R_UNIT]
     write = c.static[pc, y.S_WRITE]
     start = max(st.sm[sm, M_INTAKE], t * TICKS)
     busy = m.intake_ticks
     if _is_shared(unit):
         data = max(st.sm[sm, M_DATA], t * TICKS)
-        waves = max(1, c.rows[row, y.R_WAVEFRONTS])
-        if unit == SHUFFLE:
-            waves = 1
-        served = m.shuffle_ticks if unit == SHUFFLE else waves * TICKS
+        served = c.rows[row, y.R_COST]
         st.sm[sm, M_SERVED] += served
         work = st.sm[sm, M_GEMM_ROW]
         if work >= 0:  # a wgmma reads its operands
@@ -549,10 +571,11 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
         st.sm[sm, M_DATA] = data + served
         done = t
         if unit != SHARED_STORE:
+            waves = 1 if unit == SHUFFLE else max(1, c.rows[row, y.R_WAVEFRONTS])
             first = data + m.load_ticks - m.window_cycles * TICKS - m.wavefront_ticks
-            back = max(first, st.core[core, B_RETURN]) + m.wavefront_ticks * waves
-            st.core[core, B_RETURN] = back
-            done = (back + TICKS // 2) // TICKS
+            back = max(first, st.warp[w, W_RETURN]) + m.wavefront_ticks * waves
+            st.warp[w, W_RETURN] = back
+            done = (back + TICKS // 2) // TICKS + c.static[pc, y.S_LATENCY]
         if write != NO_COUNTER:
             _push(st, max(done, t + 1), _event(who, RELEASED, write, 0))
     elif unit == MBARRIER_ARRIVE:
@@ -563,21 +586,34 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
             _push(st, t + 1, _event(who, RELEASED, write, 0))
     else:
         cost = c.rows[row, y.R_COST]
-        busy = max(busy, cost)
+        tags = max(st.sm[sm, M_TAGS], t * TICKS) + cost
+        if unit != ASYNC_COPY:
+            busy = max(busy, cost)
         trip = st.queue_trip[core, entry] + _server_cycles(d, c, st, row, t) - m.window_cycles
         trip += _port_cycles(m, c, st, sm, row, unit, t)
+        if unit == GLOBAL_LOAD and not c.rows[row, y.R_HIT]:
+            last = _miss(m, c, st, sm, row, t, trip)
+            tags = max(tags, last * TICKS)
+            trip += last - t
+        st.sm[sm, M_TAGS] = tags
         if not c.rows[row, y.R_HIT]:
             _note_request(d, c, st, st.queue_cta[core, entry], row, t, t + trip)
         if unit == ASYNC_COPY:
+            if c.static[pc, y.S_READ] != NO_COUNTER:
+                _push(st, t + c.static[pc, y.S_RELEASE], _event(who, RELEASED, c.static[pc, y.S_READ], 0))
+            st.sm[sm, M_DATA] = max(st.sm[sm, M_DATA], t * TICKS) + m.copy_data_ticks
             waves = max(1, c.rows[row, y.R_WAVEFRONTS])
             writing = waves * m.copy_write_ticks // TICKS
             arrival = max(t + max(1, trip + m.copy_extra_cycles - writing), st.warp[w, W_ARRIVAL])
             st.warp[w, W_ARRIVAL] = arrival
             _push(st, arrival, _event(who, ARRIVED, write, waves))
         else:
-            trip += max(0, cost - m.line_ticks) // TICKS
             if unit == GLOBAL_STORE:
                 trip += m.store_extra_cycles
+            elif unit == ATOMIC:
+                trip += m.atomic_extra_cycles
+            if not c.rows[row, y.R_HIT]:
+                trip += max(0, cost - m.line_ticks) // TICKS
             _push(st, t + max(1, trip), _event(who, RELEASED, write, 1))
     st.sm[sm, M_INTAKE] = start + busy
     for k in range(st.core[core, B_WARPS]):  # a warp that waits for an entry of this queue now knows when
@@ -624,15 +660,12 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
         return False
     if unit <= TENSOR:
         if unit == TENSOR:
-            source = c.static[pc, y.S_ACC_READ]
-            if source >= 0 and st.accumulator[w, source] // TICKS > t:
-                return _sleep(st, w, y.WAIT, st.accumulator[w, source] // TICKS)
+            there = _operands_there(c, st, w, pc)
+            if there // TICKS > t:
+                return _sleep(st, w, y.WAIT, there // TICKS)
         if st.pipe[core, unit] // TICKS > t:
             return _sleep(st, w, y.MATH, st.pipe[core, unit] // TICKS)
-        if unit == TENSOR:
-            free = _ports_free(m, st, core) + 1 - m.window_cycles  # its own reads begin in its window
-            return free > t and _sleep(st, w, y.DISPATCH, free)
-        return unit <= HALF and _ports_busy(m, c, st, core, w, pc, t)
+        return (unit <= HALF or unit == TENSOR) and _ports_busy(m, st, core, w, t)
     if _is_memory(unit):
         return _queue_full(st, core, w, t)
     if unit == COPY_WAIT:
@@ -643,7 +676,7 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
         if st.warp[w, W_GROUPS] >= y.COMMIT_SLOTS - 1:
             return _sleep(st, w, y.LONG, FAR)
     elif unit == MEMBAR:
-        return _fenced(m, c, st, w, pc, t)
+        return _fenced(m, c, st, core, w, pc, t)
     elif unit == WGMMA:
         if st.warp[w, W_QUEUED] >= m.gmma_entries:
             return _sleep(st, w, y.MATH, FAR)
@@ -661,13 +694,24 @@ def _blocked(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bo
 
 
 @hot
-def _fenced(m: Machine, c: Columns, st: State, w: int, pc: int, t: int) -> bool:
-    """Whether a fence, sent when it was first looked at, or something asked before it is still on its way."""
+def _fenced(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, t: int) -> bool:
+    """Whether a fence, sent when it was first looked at, or something asked before it is still on its way.
+
+    An SM completes its fences one after the other: one whose turn has come is PASSED.
+    """
+    if st.warp[w, W_FENCE] == PASSED:
+        return False
     if st.warp[w, W_FENCE] == 0:
         st.warp[w, W_FENCE] = t + max(1, m.membar_cycles - c.static[pc, y.S_STALL])
     if st.warp[w, W_OUT] > 0:
         return _sleep(st, w, y.MEMBAR_STALL, FAR)
-    return st.warp[w, W_FENCE] > t and _sleep(st, w, y.MEMBAR_STALL, st.warp[w, W_FENCE])
+    sm = core // m.sub_cores
+    turn = max(st.warp[w, W_FENCE], st.sm[sm, M_FENCE] // TICKS)
+    if turn > t:
+        return _sleep(st, w, y.MEMBAR_STALL, turn)
+    st.sm[sm, M_FENCE] = max(st.sm[sm, M_FENCE], t * TICKS) + m.membar_ticks
+    st.warp[w, W_FENCE] = PASSED
+    return False
 
 
 @hot
@@ -691,8 +735,14 @@ def _operand(st: State, w: int, register: int) -> int:
 
 
 @hot
-def _reads(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, slot: int) -> int:
-    """Bank whose port an operand slot needs, -1 if none (no register, or it is in the reuse cache)."""
+def _ports_busy(m: Machine, st: State, core: int, w: int, t: int) -> bool:
+    """Whether the reads before it leave an instruction without a turn at the read ports inside its window."""
+    return st.core[core, B_PORTS] - m.window_cycles > t and _sleep(st, w, y.DISPATCH, t + 1)
+
+
+@hot
+def _missing(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, slot: int) -> int:
+    """Bank that an operand slot must be read from, -1 if none (no register, or it is in the reuse cache)."""
     register = c.static[pc, y.S_SLOT_A + slot]
     if register < 0:
         return -1
@@ -701,50 +751,29 @@ def _reads(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, slot: 
 
 
 @hot
-def _ports_busy(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, t: int) -> bool:
-    """Whether the read ports cannot serve all operands inside the read window."""
-    a = _reads(m, c, st, core, w, pc, 0)
-    b = _reads(m, c, st, core, w, pc, 1)
-    e = _reads(m, c, st, core, w, pc, 2)
-    ready = 0
-    for bank in (a, b, e):
-        if bank >= 0:
-            reads = (a == bank) + (b == bank) + (e == bank)
-            ready = max(ready, st.port[core, bank] + reads - max(m.window_cycles, reads))
-    if ready > t:
-        return _sleep(st, w, y.DISPATCH, t + 1)  # what other warps read may change it
-    return False
-
-
-@hot
-def _ports_free(m: Machine, st: State, core: int) -> int:
-    """Cycle at which all read ports are free."""
-    free = 0
-    for bank in range(m.register_banks):
-        free = max(free, st.port[core, bank])
-    return int(free)
-
-
-@hot
-def _read_matrices(m: Machine, c: Columns, st: State, core: int, pc: int, t: int) -> None:
-    """Hold all read ports while an mma reads its operands."""
-    for bank in range(m.register_banks):
-        reads = min(m.mma_read_cycles, c.static[pc, y.S_INTERVAL] // TICKS)
-        st.port[core, bank] = max(st.port[core, bank], t) + reads
+def _operands_there(c: Columns, st: State, w: int, pc: int) -> int:
+    """Tick at which an mma may read what tensor instructions before it have written: its accumulator, its A operand."""
+    there = 0
+    for column in (y.S_ACC_READ, y.S_FACTOR):
+        source = c.static[pc, column]
+        if source >= 0:
+            there = max(there, st.accumulator[w, source])
+    return int(there)
 
 
 @hot
 def _read_operands(m: Machine, c: Columns, st: State, core: int, w: int, pc: int, t: int) -> None:
-    """Occupy the read ports and refresh the reuse cache."""
+    """Occupy the read ports as long as the bank that is asked most takes, and refresh the reuse cache."""
+    first = _missing(m, c, st, core, w, pc, 0)
+    second = _missing(m, c, st, core, w, pc, 1)
+    third = _missing(m, c, st, core, w, pc, 2)
+    again = (second >= 0 and second == first) + (third >= 0 and third in (first, second))
+    st.core[core, B_PORTS] = max(st.core[core, B_PORTS], t) + 1 + again
     for slot in range(3):
         register = c.static[pc, y.S_SLOT_A + slot]
-        if register < 0:
-            continue
-        bank = register % m.register_banks
-        key = _operand(st, w, register)
-        if st.reuse[core, bank, slot] != key:
-            st.port[core, bank] = max(st.port[core, bank], t) + 1
-        st.reuse[core, bank, slot] = key if (c.static[pc, y.S_REUSE] >> slot) & 1 else -1
+        if register >= 0:
+            key = _operand(st, w, register) if (c.static[pc, y.S_REUSE] >> slot) & 1 else -1
+            st.reuse[core, register % m.register_banks, slot] = key
 
 
 @hot
@@ -757,6 +786,7 @@ def _issue(m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, w
     if st.profile.shape[0]:
         st.profile[pc, y.ISSUED] += 1
     st.core[core, B_LAST] = w
+    st.warp[w, W_TURN] = t
     st.warp[w, W_SINCE] = t + 1
     st.warp[w, W_WHY] = y.WAIT
     resume = t + c.static[pc, y.S_STALL]
@@ -803,8 +833,8 @@ def _execute(
         st.queue_row[core, entry] = row
         st.queue_time[core, entry] = t + m.window_cycles
         sm = core // m.sub_cores
-        if read != NO_COUNTER:  # operands wait in the queue, not in their registers
-            _push(st, t + m.release_cycles, _event(_who(st, w), RELEASED, read, 0))
+        if read != NO_COUNTER and unit != ASYNC_COPY:  # operands wait in the queue, not in their registers
+            _push(st, t + c.static[pc, y.S_RELEASE], _event(_who(st, w), RELEASED, read, 0))
         st.sm[sm, M_QUEUED] += 1
         st.sm[sm, M_NEXT] = min(st.sm[sm, M_NEXT], t + 1)
         st.warp[w, W_COPIES] += unit == ASYNC_COPY
@@ -817,13 +847,14 @@ def _execute(
     if unit <= TENSOR:
         start = max(st.pipe[core, unit], t * TICKS)
         if unit == TENSOR:
-            source = c.static[pc, y.S_ACC_READ]
-            if source >= 0:
-                start = max(start, st.accumulator[w, source])
+            reads = max(
+                st.core[core, B_PORTS], t
+            )  # cycle at which it begins to read its operands, and to work
+            st.core[core, B_PORTS] = reads + c.static[pc, y.S_READS]
+            start = max(start, reads * TICKS, _operands_there(c, st, w, pc))
             target = c.static[pc, y.S_ACC_WRITE]
             if target >= 0:
                 st.accumulator[w, target] = start + c.static[pc, y.S_ACCUMULATE]
-            _read_matrices(m, c, st, core, pc, t)
         elif unit <= HALF:
             _read_operands(m, c, st, core, w, pc, t)
         interval = c.static[pc, y.S_INTERVAL]
@@ -888,6 +919,7 @@ def _arrive(m: Machine, d: Drive, c: Columns, st: State, warps: int, w: int, pc:
 def _open(m: Machine, d: Drive, st: State, warps: int, slot: int, barrier: int, t: int) -> None:
     st.arrived[slot, barrier] = 0
     opened = max(t, st.counted[slot, barrier])
+    st.counted[slot, barrier] = opened + m.barrier_reset_cycles
     for w in range(slot * warps, (slot + 1) * warps):
         waits = st.warp[w, W_WHY] == y.BARRIER_STALL and st.warp[w, W_UNTIL] == FAR
         if waits and st.warp[w, W_RESUME] % y.BARRIERS == barrier:
@@ -939,13 +971,16 @@ def _start(m: Machine, d: Drive, c: Columns, st: State, warps: int, slot: int, t
     for k in range(warps):
         w = slot * warps + k
         born = st.warp[w, W_BORN] + 1
-        arrival = st.warp[w, W_ARRIVAL]  # copies of the CTA before may still be on their way
+        arrival = st.warp[w, W_ARRIVAL]  # copies and loads of the CTA before may still be on their way
+        back = st.warp[w, W_RETURN]
         for field in range(W_FIELDS):
             st.warp[w, field] = 0
         st.warp[w, W_BORN] = born
         st.warp[w, W_ARRIVAL] = arrival
+        st.warp[w, W_RETURN] = back
         st.warp[w, W_ROW] = c.offset[k]
         st.warp[w, W_SINCE] = t
+        st.warp[w, W_TURN] = t
         st.warp[w, W_LOOP] = -1
         st.warp[w, W_AWAITED] = -1
         for counter in range(COUNTERS):
@@ -984,10 +1019,8 @@ def _sort(m: Machine, d: Drive, st: State, warps: int, sm: int) -> None:
 
 
 @hot
-def _consider(
-    m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, w: int, t: int, issued: bool
-) -> bool:
-    """Look at a warp whose sleep is over: issue it, or let it sleep on; return whether the cycle is used."""
+def _ready(m: Machine, c: Columns, st: State, core: int, w: int, t: int) -> bool:
+    """Look at a warp whose sleep is over: whether it can issue; if not, it sleeps on."""
     why = st.warp[w, W_WHY]
     lost = t - st.warp[w, W_SINCE]
     if lost > 0:
@@ -995,25 +1028,25 @@ def _consider(
         if st.profile.shape[0]:
             st.profile[c.rows[st.warp[w, W_ROW], y.R_PC], why] += lost
         st.warp[w, W_SINCE] = t
-    if _blocked(m, c, st, core, w, t):
-        return issued
-    if issued:
-        _sleep(st, w, y.NOT_SELECTED, t + 1)
-    else:
-        _issue(m, d, c, st, warps, core, w, t)
-    return True
+    return not _blocked(m, c, st, core, w, t)
 
 
 @hot
 def _cycle(m: Machine, d: Drive, c: Columns, st: State, warps: int, core: int, t: int) -> None:
-    """Let one sub-core issue."""
+    """Let one sub-core issue: of the warps that can, the one that issued last, else the one that waits longest."""
     st.core[core, B_NEXT] = FAR
     greedy = st.core[core, B_LAST]
-    issued = False
-    for k in range(-1, st.core[core, B_WARPS]):
-        w = greedy if k < 0 else st.order[core, k]
-        if w >= 0 and (k < 0 or w != greedy) and st.warp[w, W_UNTIL] <= t:
-            issued = _consider(m, d, c, st, warps, core, w, t, issued)
+    best = -1
+    for k in range(st.core[core, B_WARPS]):
+        w = st.order[core, k]
+        if st.warp[w, W_UNTIL] > t or not _ready(m, c, st, core, w, t):
+            continue
+        if w == greedy or best < 0 or (best != greedy and st.warp[w, W_TURN] < st.warp[best, W_TURN]):
+            best, w = w, best
+        if w >= 0:
+            _sleep(st, w, y.NOT_SELECTED, t + 1)
+    if best >= 0:
+        _issue(m, d, c, st, warps, core, best, t)
     first = st.core[core, B_NEXT]
     for k in range(st.core[core, B_WARPS]):
         first = min(first, st.warp[st.order[core, k], W_UNTIL])

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 TICKS = 256  # per SM cycle
 FAR = 1 << 40  # later than any cycle
+ALL = 1 << 31  # the share of requests that lie in the farther half of L2 is counted in parts of it
 
 # columns of `static`, one row per instruction of the program
 (
@@ -19,10 +20,11 @@ FAR = 1 << 40  # later than any cycle
     S_READ,  # dependence counter that falls when the sources are read, 7 = none
     S_OWNER,  # the stall that a wait for these counters is counted as
     S_INTERVAL,  # ticks that the pipe is busy
-    S_LATENCY,  # cycles until S_WRITE falls, for units without a queue
+    S_LATENCY,  # cycles until S_WRITE falls; of a shared load or shuffle: beyond the latency of LDS.32
     S_ACCUMULATE,  # ticks from accumulator to accumulator
     S_ACC_READ,  # base register of the accumulator read, -1 = none
     S_ACC_WRITE,
+    S_FACTOR,  # base register of the mma's A operand, which another tensor instruction may have written; -1 = none
     S_ARGUMENT,
     S_REUSE,
     S_SLOT_A,  # general registers read through the ports of the register file, -1 = none
@@ -30,15 +32,18 @@ FAR = 1 << 40  # later than any cycle
     S_SLOT_C,
     S_OPERANDS,  # wgmma: ticks of the shared-memory pipe that its operands take
     S_CROWDING,  # wgmma: percent of their own time that other accesses take of that pipe meanwhile
+    S_READS,  # mma: cycles in which it holds the read ports of the register file
+    S_SENT,  # memory: cycles in which its registers leave the sub-core
+    S_RELEASE,  # memory: cycles from issue, of a copy from its turn to leave the sub-core, until S_READ falls
     STATIC_COLUMNS,
-) = range(18)
+) = range(22)
 
 # columns of `rows`, one row per executed warp instruction
 (
     R_PC,
     R_UNIT,  # sim.isa.units.Unit; NONE where no lane was active
     R_WAVEFRONTS,
-    R_COST,  # global access: ticks of the pipe; taken branch: cycles
+    R_COST,  # memory: ticks of the pipe; taken branch: cycles
     R_SECTORS,  # that go to L2
     R_HIT,  # 1 = all sectors are in L1
     R_BEGIN,  # loop that begins here, -1 = none
@@ -47,8 +52,9 @@ FAR = 1 << 40  # later than any cycle
     R_PARITY,  # of the completions after which a wait goes on
     R_ARRIVALS,
     R_TX,  # bytes announced or delivered
+    R_LINES,  # that a global access asks for
     ROW_COLUMNS,
-) = range(13)
+) = range(14)
 
 STALL_NAMES = (
     "issued",
@@ -77,25 +83,28 @@ class Machine(NamedTuple):
 
     sub_cores: int
     queue_entries: int
-    address_cycles: int
     intake_ticks: int
     window_cycles: int  # operand read window, which also lies before the memory queue
-    mma_read_cycles: int
     register_banks: int
     load_ticks: int
     wavefront_ticks: int
     copy_ticks: int
+    copy_data_ticks: int  # of the data pipe, per copy when it is issued
     copy_write_ticks: int  # of the data pipe, per wavefront of a copy's write
     copy_extra_cycles: int
     line_ticks: int
+    outstanding_lines: int  # of loads that miss L1, per SM
     port_sector_ticks: int  # of the SM's port, per sector that is loaded from L2
     store_extra_cycles: int  # of a store's answer, over a load's
-    release_cycles: int
-    shuffle_ticks: int
+    atomic_extra_cycles: int  # likewise
     hit_cycles: int
+    hit_line_ticks: int  # by which an L1 hit's latency grows per line, once that shows
+    hit_hidden_ticks: int  # of which so much does not show
     arrival_cycles: int  # of the barrier unit, per warp that arrives
     barrier_cycles: int
+    barrier_reset_cycles: int  # from a barrier's opening until it counts the next arrival
     membar_cycles: int
+    membar_ticks: int  # between two fences of the SM
     cta_start_cycles: int
     gmma_entries: int  # wgmmas that a warp may issue ahead of the one at work
     gmma_slowdown: int  # percent: issue interval of arithmetic beside a wgmma, over its own

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from sim.isa.units import COUNTERS, NO_COUNTER, STORES, Unit
 from sim.sm import layout as y
-from sim.sm.columns import ON_PORTS, SmColumns
+from sim.sm.columns import SmColumns
 from sim.sm.engine import draw
+from sim.sm.instructions import ON_PORTS
 from sim.sm.layout import TICKS, Drive
 from sim.sm.replay import Run
 
@@ -42,6 +43,7 @@ class Warp:
     barrier: int = -1  # at which it waits
     outstanding: int = 0
     fence: int = 0  # cycle at which the fence it waits for is back, 0 = none was sent
+    passed: bool = False  # it was back, and the SM has completed it
     copies: int = 0
     copied: int = 0
     groups: deque[int] = field(default_factory=deque)
@@ -53,7 +55,12 @@ class Warp:
     queued: int = 0  # of them, not begun
     pending: int = 0  # commit groups of them that are not done
     stored: int = 0  # cycle at which its bulk stores are done
+    turn: int = 0  # cycle of its last issue
     done: bool = False
+
+    def operands_there(self, static: list[int]) -> int:
+        """Return the tick at which an mma may read what tensor instructions before it wrote: accumulator, A operand."""
+        return max(self.accumulators.get(static[column], 0) for column in (y.S_ACC_READ, y.S_FACTOR))
 
 
 @dataclass
@@ -99,11 +106,10 @@ class Core:
     warps: list[Warp] = field(default_factory=list)
     last: Warp | None = None
     pipes: dict[int, int] = field(default_factory=dict)  # unit -> tick at which it is free
-    ports: dict[int, int] = field(default_factory=dict)  # bank -> cycle at which it is free
+    ports: int = 0  # cycle at which the read ports of the register file are free
     reuse: dict[tuple[int, int], tuple[Warp, int]] = field(default_factory=dict)  # (bank, slot) -> operand
     queue: deque[Entry] = field(default_factory=deque)
     addressing: int = 0  # cycle at which address generation is free
-    returned: int = 0  # tick at which the return path is free
     multiplying: int = (
         0  # tick until which a wgmma uses its registers: at work, then writing a group's results
     )
@@ -116,8 +122,11 @@ class Sm:
     cores: list[Core] = field(default_factory=list)
     intake: int = 0  # tick at which the memory pipe takes the next instruction
     data: int = 0  # tick at which the shared data pipe is free
+    tags: int = 0  # tick at which the next access to global memory may look up its lines
     port: int = 0  # tick at which the port from L2 is free
+    fence: int = 0  # tick from which the next fence may be sent
     turn: int = 0
+    missed: deque[int] = field(default_factory=deque)  # cycles at which lines that loads missed are there
     served: int = 0  # ticks that the data pipe has given to accesses
     arriving: int = 0  # tick at which the mbarrier unit takes the next arrival
     copying: int = 0  # tick at which the copy engine is free
@@ -157,6 +166,9 @@ class Twin:
         self.sequence = 0
         self.server = 0
         self.arrivals: dict[tuple[int, int], int] = {}  # (SM, seat) -> last arrival of a copy
+        self.returned: dict[
+            tuple[int, int], int
+        ] = {}  # tick at which a seat's path back from shared memory is free
         self.waiting = 0  # the next CTA of the queue
         self.running = 0
         self.end = np.zeros(drive.ctas, np.int64)
@@ -200,7 +212,7 @@ class Twin:
         count = len(self.c.offset) - 1
         for number in range(count):
             core = sm.cores[(place * count + number) % self.m.sub_cores]
-            warp = Warp(number, cta, core, int(self.c.offset[number]), t, t)
+            warp = Warp(number, cta, core, int(self.c.offset[number]), t, t, turn=t)
             warp.done = self.c.offset[number] == self.c.offset[number + 1]
             cta.warps.append(warp)
             core.warps.append(warp)
@@ -372,17 +384,20 @@ class Twin:
         if entry is None or core.addressing > t or entry.time > t:
             return None
         unit, free = self.unit(entry.row), (t + 1) * TICKS
-        if unit == Unit.MBARRIER_ARRIVE and core.sm.arriving >= free:
+        if unit == Unit.MBARRIER_ARRIVE:
+            return None if core.sm.arriving >= free else entry
+        if unit in GLOBAL_UNITS and core.sm.tags >= free:
             return None
         return None if unit in DATA_UNITS and core.sm.data >= free else entry
 
     def take(self, sm: Sm, core: Core, entry: Entry, t: int) -> None:
         """Move an entry into the pipe."""
-        m = self.m
-        entry.free = core.addressing = t + m.address_cycles
-        unit = self.unit(entry.row)
+        m, static, unit = self.m, self.static(entry.row), self.unit(entry.row)
+        entry.free = core.addressing = t + static[y.S_SENT]
         cost = int(self.c.rows[entry.row, y.R_COST]) if unit in GLOBAL_UNITS else 0
-        sm.intake = max(sm.intake, t * TICKS) + max(m.intake_ticks, cost)
+        if unit in GLOBAL_UNITS:
+            sm.tags = max(sm.tags, t * TICKS) + cost
+        sm.intake = max(sm.intake, t * TICKS) + max(m.intake_ticks, 0 if unit == Unit.ASYNC_COPY else cost)
         if unit in DATA_UNITS:
             self.take_shared(sm, core, entry, t)
         elif unit == Unit.MBARRIER_ARRIVE:
@@ -392,20 +407,21 @@ class Twin:
 
     def take_shared(self, sm: Sm, core: Core, entry: Entry, t: int) -> None:
         """Serve LDS, LDSM, STS, SHFL on the data pipe."""
-        m, unit = self.m, self.unit(entry.row)
-        waves = 1 if unit == Unit.SHUFFLE else max(1, int(self.c.rows[entry.row, y.R_WAVEFRONTS]))
+        m, unit, static, warp = self.m, self.unit(entry.row), self.static(entry.row), entry.warp
         begin = max(sm.data, t * TICKS)
-        served = m.shuffle_ticks if unit == Unit.SHUFFLE else waves * TICKS
+        served = int(self.c.rows[entry.row, y.R_COST])
         sm.served += served
         if sm.at_work is not None:
             served = served * sm.at_work.static[y.S_CROWDING] // 100
         sm.data = begin + served
         done = t
         if unit != Unit.SHARED_STORE:
+            waves = 1 if unit == Unit.SHUFFLE else max(1, int(self.c.rows[entry.row, y.R_WAVEFRONTS]))
             first = begin + m.load_ticks - m.window_cycles * TICKS - m.wavefront_ticks
-            core.returned = max(first, core.returned) + waves * m.wavefront_ticks
-            done = (core.returned + TICKS // 2) // TICKS
-        self.fall_at(max(done, t + 1), entry.warp, self.static(entry.row)[y.S_WRITE])
+            seat = self.seat(warp)
+            self.returned[seat] = max(first, self.returned.get(seat, 0)) + waves * m.wavefront_ticks
+            done = (self.returned[seat] + TICKS // 2) // TICKS + static[y.S_LATENCY]
+        self.fall_at(max(done, t + 1), warp, static[y.S_WRITE])
 
     def take_arrival(self, sm: Sm, entry: Entry, t: int) -> None:
         """Let the mbarrier unit count an arrival, one after the other."""
@@ -420,28 +436,57 @@ class Twin:
         row, static = self.c.rows[entry.row], self.static(entry.row)
         trip = entry.trip + self.server_cycles(entry.row, t) - m.window_cycles
         trip += self.port_cycles(warp.cta.sm, entry.row, t)
+        sm = warp.cta.sm
+        if row[y.R_UNIT] == Unit.GLOBAL_LOAD and not row[y.R_HIT]:
+            last = self.miss(sm, int(row[y.R_LINES]), t, trip)
+            sm.tags = max(sm.tags, last * TICKS)
+            trip += last - t
         if not row[y.R_HIT]:
             self.note_request(warp.cta.number, entry.row, t, t + trip)
         if row[y.R_UNIT] == Unit.ASYNC_COPY:
+            self.fall_at(t + static[y.S_RELEASE], warp, static[y.S_READ])
+            sm.data = max(sm.data, t * TICKS) + m.copy_data_ticks
             waves = max(1, int(row[y.R_WAVEFRONTS]))
-            seat = (id(warp.cta.sm), warp.cta.place * len(warp.cta.warps) + warp.number)
+            seat = self.seat(warp)
             writing = waves * m.copy_write_ticks // TICKS
             arrival = t + max(1, trip + m.copy_extra_cycles - writing)
             self.arrivals[seat] = max(self.arrivals.get(seat, 0), arrival)
             self.copy_at(self.arrivals[seat], warp, static[y.S_WRITE], waves)
             return
-        trip += max(0, int(row[y.R_COST]) - m.line_ticks) // TICKS
+        if not row[y.R_HIT]:
+            trip += max(0, int(row[y.R_COST]) - m.line_ticks) // TICKS
         if self.unit(entry.row) == Unit.GLOBAL_STORE:
             trip += m.store_extra_cycles
+        elif self.unit(entry.row) == Unit.ATOMIC:
+            trip += m.atomic_extra_cycles
         self.fall_at(t + max(1, trip), warp, static[y.S_WRITE], 1)
 
+    def seat(self, warp: Warp) -> tuple[int, int]:
+        """Name a warp's place on its SM, which warps of later CTAs take over."""
+        return id(warp.cta.sm), warp.cta.place * len(warp.cta.warps) + warp.number
+
+    def miss(self, sm: Sm, lines: int, t: int, trip: int) -> int:
+        """Let each line of a load that misses take the place of one asked before it; return when the last does."""
+        last = t
+        for _ in range(lines):
+            if len(sm.missed) >= self.m.outstanding_lines:
+                last = max(last, sm.missed.popleft())
+            sm.missed.append(last + trip)
+        return last
+
     def round_trip(self, warp: Warp, row: int) -> int:
-        """Cycles until a request's answer is back from L1 or one of the halves of L2."""
+        """Cycles until a request's answer is back from L1 or one of the halves of L2; its farthest line counts."""
+        lines = int(self.c.rows[row, y.R_LINES])
         if self.c.rows[row, y.R_HIT]:
-            return self.m.hit_cycles
+            return (
+                self.m.hit_cycles + max(0, lines * self.m.hit_line_ticks - self.m.hit_hidden_ticks) // TICKS
+            )
         bits = draw(self.d.seed, warp.cta.number, warp.number, warp.requests)
         warp.requests += 1
-        return self.d.far_cycles if bits < self.d.far_threshold else self.d.near_cycles
+        near = all_near = y.ALL - self.d.far_threshold
+        for _ in range(lines - 1):
+            all_near = all_near * near >> 31
+        return self.d.far_cycles if bits < y.ALL - all_near else self.d.near_cycles
 
     def port_cycles(self, sm: Sm, row: int, t: int) -> int:
         """Wait for the port through which an SM gets what it loads from L2."""
@@ -469,27 +514,27 @@ class Twin:
         """Columns of the instruction of an executed row."""
         return [int(value) for value in self.c.static[self.c.rows[row, y.R_PC]]]
 
-    def by_priority(self, core: Core) -> Iterator[Warp]:
-        """Yield the warp that issued last, then the others, youngest CTA and highest warp first."""
-        youngest = sorted(core.warps, key=lambda warp: (-warp.cta.number, -warp.number))
-        last = core.last
-        if last is not None:
-            yield last
-        yield from [warp for warp in youngest if warp is not last]
-
     def issue_one(self, core: Core, t: int) -> None:
-        """Issue at most one instruction of a sub-core; count why the other warps do not."""
-        issued = False
-        for warp in list(self.by_priority(core)):
+        """Issue one instruction of a sub-core if any warp can; count why the others do not.
+
+        The warp that issued last goes on; else the one goes that waits longest, of equals the youngest CTA's highest.
+        """
+        youngest = sorted(core.warps, key=lambda warp: (-warp.cta.number, -warp.number))
+        ready = []
+        for warp in youngest:
             if warp.done or warp.start > t:
                 continue
             why = self.stall(core, warp, t)
-            if why is None and not issued:
-                issued = True
-                self.stalls[y.ISSUED] += 1
-                self.issue(core, warp, t)
+            if why is None:
+                ready.append(warp)
             else:
-                self.stalls[y.NOT_SELECTED if why is None else why] += 1
+                self.stalls[why] += 1
+        if not ready:
+            return
+        chosen = core.last if core.last in ready else min(ready, key=lambda warp: warp.turn)
+        self.stalls[y.NOT_SELECTED] += len(ready) - 1
+        self.stalls[y.ISSUED] += 1
+        self.issue(core, chosen, t)
 
     def stall(self, core: Core, warp: Warp, t: int) -> int | None:
         """Return why a warp cannot issue now, None if it can."""
@@ -516,9 +561,18 @@ class Twin:
         return self.async_stall(warp, static, unit)
 
     def fenced(self, warp: Warp, static: list[int], t: int) -> bool:
-        """Whether a fence, sent when it was first looked at, or something asked before it is still on its way."""
+        """Whether a fence, sent when it was first looked at, or something asked before it is still on its way.
+
+        An SM completes its fences one after the other: one whose turn has come has passed.
+        """
+        if warp.passed:
+            return False
         warp.fence = warp.fence or t + max(1, self.m.membar_cycles - static[y.S_STALL])
-        return warp.outstanding > 0 or warp.fence > t
+        if warp.outstanding > 0 or max(warp.fence, warp.cta.sm.fence // TICKS) > t:
+            return True
+        warp.cta.sm.fence = max(warp.cta.sm.fence, t * TICKS) + self.m.membar_ticks
+        warp.passed = True
+        return False
 
     def async_stall(self, warp: Warp, static: list[int], unit: int) -> int | None:
         """Return what of the tensor cores or of an mbarrier a warp waits for."""
@@ -535,35 +589,27 @@ class Twin:
     def pipe_stall(self, core: Core, warp: Warp, static: list[int], unit: int, t: int) -> int | None:
         """Return why a pipe does not take the instruction now."""
         next_cycle = (t + 1) * TICKS
-        if unit == Unit.TENSOR and warp.accumulators.get(static[y.S_ACC_READ], 0) >= next_cycle:
+        if unit == Unit.TENSOR and warp.operands_there(static) >= next_cycle:
             return y.WAIT
         if core.pipes.get(unit, 0) >= next_cycle:
             return y.MATH
-        if unit == Unit.TENSOR and max(core.ports.values(), default=0) > t + self.m.window_cycles - 1:
-            return y.DISPATCH
-        if unit not in ON_PORTS:
-            return None
-        reads = [bank for bank, _slot, _register in self.port_reads(core, warp, static)]
-        for bank in reads:
-            window = max(self.m.window_cycles, reads.count(bank))
-            if core.ports.get(bank, 0) + reads.count(bank) > t + window:
-                return y.DISPATCH
-        return None
+        reads = unit in ON_PORTS or unit == Unit.TENSOR
+        return y.DISPATCH if reads and core.ports > t + self.m.window_cycles else None
 
-    def port_reads(self, core: Core, warp: Warp, static: list[int]) -> list[tuple[int, int, int]]:
-        """Return (bank, slot, register) of the operands that are not in the reuse cache."""
-        reads = []
+    def port_cycles_of(self, core: Core, warp: Warp, static: list[int]) -> int:
+        """Return how long an instruction reads: once per operand of its fullest bank that is not in the reuse cache."""
+        banks = []
         for slot in range(3):
             register = static[y.S_SLOT_A + slot]
             bank = register % self.m.register_banks
             if register >= 0 and core.reuse.get((bank, slot)) != (warp, register):
-                reads.append((bank, slot, register))
-        return reads
+                banks.append(bank)
+        return max([1, *(banks.count(bank) for bank in banks)])
 
     def issue(self, core: Core, warp: Warp, t: int) -> None:
         """Issue a warp's next instruction."""
         row, static, unit = warp.row, self.static(warp.row), self.unit(warp.row)
-        core.last = warp
+        core.last, warp.turn = warp, t
         warp.why, warp.ready = y.WAIT, t + static[y.S_STALL]
         if self.c.rows[row, y.R_BEGIN] >= 0 and warp.number == self.d.mark_warp:
             warp.cta.marks.append(t)
@@ -594,9 +640,10 @@ class Twin:
                 core.queue.popleft()
             trip = self.round_trip(warp, warp.row) if unit in GLOBAL_UNITS else 0
             core.queue.append(Entry(warp, warp.row, t + self.m.window_cycles, trip))
+            if unit != Unit.ASYNC_COPY:  # operands wait in the queue, not in their registers
+                self.fall_at(t + static[y.S_RELEASE], warp, static[y.S_READ])
             warp.copies += unit == Unit.ASYNC_COPY
             warp.outstanding += unit in GLOBAL_UNITS
-            self.fall_at(t + self.m.release_cycles, warp, static[y.S_READ])  # operands wait in the queue
             return
         self.fall_at(t + static[y.S_LATENCY], warp, static[y.S_WRITE])
         self.fall_at(t + self.m.window_cycles, warp, static[y.S_READ])
@@ -609,7 +656,7 @@ class Twin:
         elif unit == Unit.BRANCH:
             warp.ready += int(self.c.rows[warp.row, y.R_COST])
         elif unit == Unit.MEMBAR:
-            warp.fence = 0
+            warp.fence, warp.passed = 0, False
         else:
             self.execute_async(warp, static, unit, t)
 
@@ -630,15 +677,13 @@ class Twin:
         """Occupy a pipe, and the read ports of the register file."""
         begin = max(core.pipes.get(unit, 0), t * TICKS)
         if unit == Unit.TENSOR:
-            begin = max(begin, warp.accumulators.get(static[y.S_ACC_READ], 0))
+            reads = max(core.ports, t)  # cycle at which it begins to read its operands, and to work
+            core.ports = reads + static[y.S_READS]
+            begin = max(begin, reads * TICKS, warp.operands_there(static))
             if static[y.S_ACC_WRITE] >= 0:
                 warp.accumulators[static[y.S_ACC_WRITE]] = begin + static[y.S_ACCUMULATE]
-            for bank in range(self.m.register_banks):
-                reads = min(self.m.mma_read_cycles, static[y.S_INTERVAL] // TICKS)
-                core.ports[bank] = max(core.ports.get(bank, 0), t) + reads
         if unit in ON_PORTS:
-            for bank, _slot, _register in self.port_reads(core, warp, static):
-                core.ports[bank] = max(core.ports.get(bank, 0), t) + 1
+            core.ports = max(core.ports, t) + self.port_cycles_of(core, warp, static)
             self.refresh_reuse(core, warp, static)
         interval = static[y.S_INTERVAL]
         if unit in ON_PORTS and core.multiplying > t * TICKS:
@@ -675,6 +720,7 @@ class Twin:
         waiting = [warp for warp in cta.running() if warp.barrier == barrier]
         if waiting and len(waiting) == (cta.wanted.get(barrier, 0) or len(cta.running())):
             opened = max(t, cta.counted.get(barrier, 0))
+            cta.counted[barrier] = opened + self.m.barrier_reset_cycles
             for warp in waiting:
                 warp.barrier, warp.why = -1, y.BARRIER_STALL
                 warp.ready = max(opened + self.m.barrier_cycles, warp.ready)

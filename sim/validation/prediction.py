@@ -12,7 +12,7 @@ from sim.config import Strict
 
 SCHEMA_VERSION = 1
 # SM clocks at which times are foretold, since the clock of the measurement is not known beforehand.
-CLOCKS_MHZ = (1200.0, 1400.0, 1600.0, 1800.0, 1980.0)
+CLOCKS_MHZ = (1200.0, 1300.0, 1400.0, 1500.0, 1600.0, 1700.0, 1800.0, 1900.0, 1980.0)
 
 Size = Annotated[int, Field(strict=True, ge=1)]
 Positive = Annotated[float, Field(strict=True, gt=0)]

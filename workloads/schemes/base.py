@@ -29,6 +29,7 @@ class Option:
     default: OptionValue
     allowed: tuple[OptionValue, ...]
     doc: str
+    measured: bool = True  # measuring suites vary it; not what only hypothetical hardware offers
 
     def check(self, value: object, where: str = "") -> OptionValue:
         """Return ``value`` if it is allowed; text from a command line is read as the option's type."""

@@ -52,7 +52,20 @@ class Flute(Scheme):
             "table", "normal", ("normal", "uniform", "learned"), "values: NormalFloat, equidistant, or fitted"
         ),
         Option("codes", "gaussian", ("gaussian", "random"), "of normal weights, or every code equally often"),
+        Option(
+            "lookup",
+            "shared",
+            ("shared", "lut_unit"),
+            "in shared memory, or beside hypothetical tensor cores",
+            measured=False,
+        ),
     )
+
+    def codes_matter(self, options: Options) -> bool:
+        """Look-ups in shared memory meet in banks; those beside the tensor core take their time whatever the code."""
+        return (
+            options.get("lookup") != "lut_unit"
+        )  # launches that were recorded before there was a choice name none
 
     def _check_shape(self, n: int, k: int, options: Options, where: str) -> None:
         check_multiple("K", k, BLOCK_K, "", where)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gpu_kernels.matmul.common import Arrays, Options, build_launch, check_sizes
@@ -16,6 +18,8 @@ MULTIPLE_N, MULTIPLE_K = 16, BLOCK_K  # one packing block
 HALF_BYTES = 2
 PRMT_ENTRY_BYTES = 256  # 32 copies of a pair and as much room unused: one PRMT makes the offset of an entry
 SCALE_K = 32  # columns to which a row of scales is staged
+LUT_UNIT = "lut_unit"  # the extension, and the option that asks for it
+LUT_UNIT_TARGETS = ("sm_90a",)
 OVERHEAD_STAGES = 3.0  # filling table and pipeline, adding up and storing
 INVERSE_BITS = 31  # the kernel computes column / group as column / 32 * inverse >> 31
 
@@ -45,7 +49,7 @@ def _tile(
         ctas_per_sm,
         warps_k,
         {"BITS": bits, "COPIES": copies, "ENTRY_BYTES": entry},
-        {"bits": bits},
+        {"bits": bits, "lookup": "shared"},
         f"w{bits}" + (f"c{copies}" if copies < 32 else ""),
         conflict_free=copies == 32,
         table_bytes=4**bits * entry,
@@ -54,7 +58,21 @@ def _tile(
     )
 
 
-TILES = {
+def _lut_unit(tile: Tile) -> Tile:
+    """The same tile for hardware that looks up beside the tensor core: no table in shared memory."""
+    bits = tile.extra["BITS"]
+    return replace(
+        tile,
+        extra={"BITS": bits},
+        options={"bits": bits, "lookup": LUT_UNIT},
+        label=f"w{bits}-{LUT_UNIT}",
+        source="lut_unit.cu",
+        targets=LUT_UNIT_TARGETS,
+        table_bytes=0,
+    )
+
+
+SHARED = {
     tile.name: tile
     for tile in (
         _tile(4, 8, 128, (1, 2, 4), 3, 4, 2),
@@ -70,6 +88,9 @@ TILES = {
         _tile(2, 16, 128, (1, 2, 4), 3, 4, 2),
         _tile(2, 64, 128, (1, 2, 4), 3, 4, 1),
     )
+}
+TILES = SHARED | {
+    tile.name: tile for tile in (_lut_unit(each) for each in SHARED.values() if each.conflict_free)
 }
 
 

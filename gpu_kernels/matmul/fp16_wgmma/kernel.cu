@@ -47,7 +47,7 @@ __device__ __forceinline__ void consume(float (&acc)[M_FRAGMENTS][4], int warp, 
 
 extern "C" __global__ void __launch_bounds__(THREADS + 32, CTAS_PER_SM)
 fp16_wgmma_matmul(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, half_bits* __restrict__ y,
-                  int m, int n, int k, int group_shift) {
+                  int m, int n, int k, const __grid_constant__ TensorMap rest, int group_shift) {
     extern __shared__ __align__(1024) unsigned char shared[];
     __shared__ unsigned long long barriers[2 * STAGES];
     const unsigned base = shared_address(shared), full = shared_address(barriers), empty = full + STAGES * 8;
@@ -63,7 +63,7 @@ fp16_wgmma_matmul(const __grid_constant__ TensorMap x, const __grid_constant__ T
     }
     __syncthreads();
     if (warp == CONSUMER_WARPS) {
-        if (threadIdx.x % 32 == 0) produce(x, w, place, base, full, empty);
+        if (threadIdx.x % 32 == 0) produce(x, rest, w, place, m, base, full, empty);
         return;
     }
 

@@ -57,7 +57,7 @@ def launch(
             "weights": (HALF_BYTES * n * k, "weights"),
             "output": (HALF_BYTES * m * n, "output"),
         },
-        (),
+        (_panels("activations", m, k, m % chosen.tokens or chosen.tokens),),
         operands,
         {
             "activations": _panels("activations", m, k, chosen.tokens),

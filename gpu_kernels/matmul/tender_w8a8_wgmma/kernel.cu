@@ -225,8 +225,8 @@ __device__ __forceinline__ void add_warpgroups(T (&sum)[SHARE][4], const T (&own
 extern "C" __global__ void __launch_bounds__(THREADS + 32, CTAS_PER_SM)
 tender_wgmma_matmul(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w,
                     const float* __restrict__ scales, half_bits* __restrict__ y, int m, int n, int k,
-                    const unsigned char* __restrict__ rows, const __grid_constant__ Borders borders, int border_count,
-                    int group_shift) {
+                    const __grid_constant__ TensorMap rest, const unsigned char* __restrict__ rows,
+                    const __grid_constant__ Borders borders, int border_count, int group_shift) {
     extern __shared__ __align__(1024) unsigned char shared[];
     __shared__ unsigned long long barriers[2 * STAGES];
     __shared__ __align__(16) float scale_of[BN];
@@ -244,7 +244,7 @@ tender_wgmma_matmul(const __grid_constant__ TensorMap x, const __grid_constant__
     }
     __syncthreads();
     if (warp == CONSUMER_WARPS) {
-        if (threadIdx.x % 32 == 0) produce(x, w, place, base, full, empty);
+        if (threadIdx.x % 32 == 0) produce(x, rest, w, place, m, base, full, empty);
         return;
     }
     const long long row_bytes = k + TRAILER_BYTES;

@@ -86,7 +86,12 @@ def launch(
             "scales": (FLOAT_BYTES * n, "scales"),
             "output": (HALF_BYTES * m * n, "output"),
         },
-        (BufferRef("activations"), as_argument(at), np.int32(len(at))),
+        (
+            _panels("activations", m, k, k + TRAILER_BYTES, m % chosen.tokens or chosen.tokens),
+            BufferRef("activations"),
+            as_argument(at),
+            np.int32(len(at)),
+        ),
         operands,
         {
             "activations": _panels("activations", m, k, k + TRAILER_BYTES, chosen.tokens),

@@ -66,12 +66,12 @@ def test_fp16_by_wgmma_reaches_most_of_the_peak_at_4096_cubed() -> None:
 
 
 def test_doubling_dram_bandwidth_nearly_halves_a_decode_gemm_and_leaves_prefill_alone() -> None:
-    """One wave of small CTAs that stream weights follows the memory; a prefill matmul does not notice."""
+    """One wave of small CTAs that stream weights follows the memory; a prefill matmul sees little of shorter waits."""
     gpu, faster = load_gpu("h200"), load_gpu("h200-2x-dram")
     decode = run("fp16", 1, 57344, 8192, gpu).time_us / run("fp16", 1, 57344, 8192, faster).time_us
     prefill = run("fp16", 4096, 4096, 4096, gpu).time_us / run("fp16", 4096, 4096, 4096, faster).time_us
     assert decode > 1.8
-    assert prefill == pytest.approx(1.0, abs=0.01)
+    assert prefill == pytest.approx(1.0, abs=0.03)
 
 
 def test_time_grows_with_k_and_with_m() -> None:

@@ -26,7 +26,7 @@ from sim.sm.layout import S_ACCUMULATE, S_INTERVAL, TICKS
 from tests.unit.exec.twins import Start, compare, launch_of, opcodes_of, program_of, random_line, run_executor
 from workloads.operands import random_operands
 from workloads.schemes.base import get_scheme
-from workloads.tender.baselines import microscaled
+from workloads.tender.baselines import FP4_MAGNITUDES, microscaled
 
 pytestmark = pytest.mark.jit
 
@@ -89,21 +89,29 @@ def test_a_block_is_summed_exactly_and_rounded_once(byte: int, upper: bool) -> N
             assert got[i, j] == _once(Fraction(float(c[i, j])) + total * Fraction(2) ** exponent)
 
 
+def test_every_fp4_number_is_multiplied() -> None:
+    """E2M1, in one lane's words: code c of A meets 1 in B, so that row g has the sum of the eight magnitudes."""
+    registers = {number: np.zeros(32, np.uint32) for number in range(17)}
+    registers[0] = np.where(np.arange(32) % 4 == 0, 0x76543210, 0).astype(np.uint32)
+    registers[1] = np.where(np.arange(32) % 4 == 0, 0xFEDCBA98, 0).astype(np.uint32)
+    registers[4] = np.full(32, 0x22222222, np.uint32)
+    registers[16] = _word(np.full((16, 4), 127), np.full((8, 4), 127), np.full((8, 4), 127))
+    got = _run("IMMA.SP.16864.S8.S8", registers, BOTH)
+    assert (got[:8] == sum((0, 0.5, 1, 1.5, 2, 3, 4, 6))).all() and (got[8:] == -18).all()
+
+
 def test_nibbles_have_two_blocks_of_32_and_a_rounding_each() -> None:
     """2^24 + 1 - 2^24: the first block's one is rounded away before the second block comes."""
     registers = {number: np.zeros(32, np.uint32) for number in range(17)}
-    registers |= dict.fromkeys((0, 1, 2, 3, 4, 5), np.full(32, 1, np.uint32))  # every eighth nibble is one
+    registers |= dict.fromkeys((0, 1, 2, 3, 4, 5), np.full(32, 1, np.uint32))  # every eighth is a half
     registers |= dict.fromkeys(range(8, 12), np.full(32, np.float32(2.0**24).view(np.uint32)))
-    eighth = np.full((16, 4), 127 - 2)  # four ones of each block, a quarter each: 1
-    many = eighth.copy()
-    many[:, 1] = 127 + 22
+    ones = np.full((16, 4), 127)  # four quarters in each block
+    many = ones.copy()
+    many[:, 1] = 127 + 24
     registers[16] = _word(many, np.full((8, 4), 127), np.full((8, 4), 127))
-    got = _run("IMMA.SP.16864.S8.S8", registers, BOTH)
-    assert (got == 2.0**24 + 2.0**24).all(), "not 2^25 + 1, which fp32 does not hold, nor rounded up"
-    registers[16] = _word(eighth, np.full((8, 4), 127), np.full((8, 4), 127))
-    assert (_run("IMMA.SP.16864.S8.S8", registers, BOTH) == 2.0**24).all(), (
-        "2^24 + 1 + 1 rounded once would be more"
-    )
+    assert (_run("IMMA.SP.16864.S8.S8", registers, BOTH) == 2.0**25).all(), "the one is gone"
+    registers[16] = _word(ones, np.full((8, 4), 127), np.full((8, 4), 127))
+    assert (_run("IMMA.SP.16864.S8.S8", registers, BOTH) == 2.0**24).all(), "2^24 + 2 if rounded only once"
 
 
 def test_a_scale_of_255_is_not_a_number() -> None:
@@ -123,10 +131,11 @@ def test_every_encoding_equals_the_twin(names: tuple[str, ...]) -> None:
         compare([*marks, random_line(rng, opcode)], int(rng.integers(2**31)), nans=True, extensions=names)
 
 
-def test_the_kernel_equals_the_twin_and_the_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scheme", ["mx_w8a8", "mx_w4a4"])
+def test_the_kernel_equals_the_twin_and_the_scheme(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "choose_splits", lambda *_: 1)
-    operands = random_operands(get_scheme("mx_w8a8"), 16, 128, 416, {}, seed=1)
-    (launch,) = catalog.launches("mx_w8a8", 16, 128, 416, {}, H200, "16x128", operands.arrays)
+    operands = random_operands(get_scheme(scheme), 16, 128, 416, {}, seed=1)
+    (launch,) = catalog.launches(scheme, 16, 128, 416, {}, H200, "16x128", operands.arrays)
     launch = replace(launch, program=with_extensions(launch.program))
     ours = execute(launch, launch.classes[0], fold=False).buffer("output")
     assert np.array_equal(ours, execute_reference(launch, launch.classes[0]).buffer("output"))
@@ -134,11 +143,12 @@ def test_the_kernel_equals_the_twin_and_the_scheme(monkeypatch: pytest.MonkeyPat
     assert np.linalg.norm(got - want) < 2**-11 * np.linalg.norm(want)
 
 
-def test_codes_are_those_of_mxint8() -> None:
+@pytest.mark.parametrize(("scheme", "magnitudes"), [("mx_w8a8", None), ("mx_w4a4", FP4_MAGNITUDES)])
+def test_codes_are_those_of_the_standards_formats(scheme: str, magnitudes: Any) -> None:
     x = np.random.default_rng(2).standard_normal((5, 128)) * np.exp2(np.arange(128) // 16)
-    scheme = get_scheme("mx_w8a8")
-    held = scheme.dequantize(scheme.quantize(x.astype(np.float32)))
-    assert np.array_equal(held, microscaled(x.astype(np.float32).astype(np.float64), None))
+    found = get_scheme(scheme)
+    held = found.dequantize(found.quantize(x.astype(np.float32)))
+    assert np.array_equal(held, microscaled(x.astype(np.float32).astype(np.float64), magnitudes))
 
 
 def test_one_mark_changes_every_sparse_mma_of_the_kernel() -> None:
@@ -160,7 +170,7 @@ def test_a_sparse_mma_as_such_is_not_simulated() -> None:
 def test_other_mma_do_not_become_block_scaled() -> None:
     program = load_program("fp16", "16x64", "sm_90a")
     with pytest.raises(ConfigError, match=r"encoded as IMMA.SP.16864; got 'HMMA"):
-        get_extension("block_scaled_mma").modifiers(program, int(np.flatnonzero(program.mma >= 0)[0]))
+        get_extension("block_scaled_mma").modifiers(program, int(np.flatnonzero(program.mma >= 0)[0]), 0)
 
 
 def test_it_takes_what_the_extension_says() -> None:
@@ -186,10 +196,11 @@ def test_its_energy_is_counted_per_mma() -> None:
     assert run.energy_uj > tensor + sums
 
 
-def test_int4_gives_it_a_kind_of_its_own() -> None:
+def test_int4_hardware_gives_it_fp4() -> None:
     _, machine = extended([], H200, BOTH)
     names = {name for name in machine.sm.tensor.mma if "block_scaled" in name}
-    assert names == {NAME, "m16n8k64.block_scaled_mma.f32.s4"}
+    assert names == {NAME, "m16n8k64.block_scaled_mma.f32.e2m1"}
+    assert machine.sm.tensor.peak_ops_per_cycle["e2m1"] == 2 * machine.sm.tensor.peak_ops_per_cycle["s8"]
 
 
 def test_every_quantity_has_a_unit_and_a_reason() -> None:

@@ -135,7 +135,7 @@ def test_only_int8_of_32_columns_becomes_int4() -> None:
         ConfigError, match=r"int4_tensor_core reads m16n8k32.s32.s8 as nibbles; got 'IMMA.16864"
     ):
         pc = int(np.flatnonzero(launch.program.opcode == int(Op.IMMA))[0])
-        get_extension("int4_tensor_core").modifiers(launch.program, pc)
+        get_extension("int4_tensor_core").modifiers(launch.program, pc, 0)
 
 
 def test_every_quantity_has_a_unit_and_a_reason() -> None:

@@ -178,7 +178,7 @@ def test_the_machine_without_it_stays_as_it_was() -> None:
 def test_floating_point_sums_cannot_be_shifted(scheme: str, tile: str, got: str) -> None:
     program = load_program(scheme, tile, "sm_90a")
     with pytest.raises(ConfigError, match=f"tender_accumulator shifts integer accumulators; got '{got}"):
-        EXTENSION.modifiers(program, int(np.flatnonzero(program.mma >= 0)[0]))
+        EXTENSION.modifiers(program, int(np.flatnonzero(program.mma >= 0)[0]), 0)
 
 
 def test_every_quantity_has_a_unit_and_a_reason() -> None:

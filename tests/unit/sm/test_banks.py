@@ -5,7 +5,16 @@ import pytest
 
 from sim.arch.load import load_gpu
 from sim.arch.spec import SharedMemory
-from sim.sm.banks import LANES, LOAD, MATRIX, STORE, bank_words, ideal_wavefronts, wavefronts
+from sim.sm.banks import (
+    LANES,
+    LOAD,
+    MATRIX,
+    STORE,
+    bank_words,
+    ideal_wavefronts,
+    wavefronts,
+    without_conflicts,
+)
 
 MEMORY = load_gpu("h200").sm.shared_memory
 
@@ -107,3 +116,16 @@ def test_bank_words_of_a_column_of_a_matrix() -> None:
     column = bank_words(strided(4, 128)[0], MEMORY)
     assert column.tolist() == [32] + [0] * 31
     assert bank_words(strided(16, 16)[0], MEMORY).tolist() == [4] * 32
+
+
+def test_without_conflicts_an_access_takes_the_ideal_wavefronts() -> None:
+    random = np.random.default_rng(0)
+    patterns = np.full((300, 34), -1, np.int32)
+    patterns[:, 0] = random.choice([2, 4, 8, 16], 300)
+    patterns[:, 1] = random.integers(0, 2, 300)
+    active = random.random((300, 32)) < 0.8
+    patterns[:, 2:] = np.where(active, random.integers(0, 64, (300, 32)) * patterns[:, :1], -1)
+    beside = without_conflicts(patterns, MEMORY)
+    assert (wavefronts(patterns, MEMORY) > ideal_wavefronts(patterns, MEMORY)).any()
+    assert np.array_equal(wavefronts(beside, MEMORY), ideal_wavefronts(patterns, MEMORY))
+    assert np.array_equal(beside[:, 2:] >= 0, active) and np.array_equal(beside[:, :2], patterns[:, :2])

@@ -109,8 +109,8 @@ def test_what_is_predicted_is_what_is_simulated() -> None:
     found = predict.predict(case, GPU)
     run_again = predict.run_launch(case.launch(GPU), GPU, found.clock_mhz)
     assert found.time_us == pytest.approx(run_again.time_us, rel=1e-9)
-    assert found.time_at(1700.0) == pytest.approx(
-        predict.run_launch(case.launch(GPU), GPU, 1700.0).time_us, rel=2e-3
+    assert found.time_at(1650.0) == pytest.approx(
+        predict.run_launch(case.launch(GPU), GPU, 1650.0).time_us, rel=2e-3
     )
 
 
