@@ -13,13 +13,14 @@ from reports.accumulator import (
     OPERANDS,
     SOFTWARE,
     WORDS,
-    Method,
     Study,
 )
 from reports.accumulator_findings import (
     Gain,
     Slope,
+    bits_of,
     choices,
+    counted,
     front,
     gains,
     run_us,
@@ -34,7 +35,8 @@ from workloads.accuracy.study import MINILM
 
 MOSTLY_PCT = 50.0
 WORDS_OF: Mapping[str, str] = {str(key): words for key, words in PLACES.items()}  # of a shifter's place
-BYTES, NIBBLES, BLOCKS = "tender_w4a4", "tender_int4", "mx_w8a8"
+BYTES, NIBBLES = "tender_w4a4", "tender_int4"
+BLOCKS = (("mx_w8a8", "tender_w8a8", "mxint8"), ("mx_w4a4", NIBBLES, "mxfp4"))  # scheme, its rival, its error
 
 
 @dataclass(frozen=True)
@@ -145,34 +147,36 @@ def _nibbles(study: Study) -> Iterator[tuple[str, str]]:
 
 
 def _blocks(study: Study) -> Iterator[tuple[str, str]]:
-    """Set the block-scaled mma beside Tender, both with mma.sync."""
-    blocks = next((each for each in study.methods if each.scheme == BLOCKS), None)
-    tender = study.method("tender_w8a8", HARDWARE, study.groups[0])
-    if blocks is None or tender is None:
-        return
-    parts = [_ratio(study, blocks, tender, phase, m) for phase, m in study.phases]
-    yield (
-        "block-scaled mma",
-        f"MXINT8 beside Tender with the extension, {study.groups[0]} groups, both by mma.sync: {', '.join(parts)}."
-        + _levels(study),
-    )
+    """Set the block-scaled mma beside Tender with the extension, both with mma.sync and codes of as many bits."""
+    for scheme, rival, accuracy in BLOCKS:
+        blocks = next((each for each in study.methods if each.scheme == scheme), None)
+        tender = study.method(rival, HARDWARE, study.groups[0])
+        if blocks is None or tender is None:
+            continue
+        parts = [
+            f"{study.us(study.models[0], blocks, m) / us:.2f} of the time ({phase} M = {m})"
+            for phase, m in study.phases
+            if (us := study.us(study.models[0], tender, m)) and study.us(study.models[0], blocks, m)
+        ]
+        yield (
+            "block-scaled mma",
+            f"{scheme} beside {rival} with the extension, {counted(study.groups[0])}: {', '.join(parts)}."
+            + _levels(study, accuracy, bits_of(rival)),
+        )
 
 
-def _ratio(study: Study, one: Method, other: Method, phase: str, m: int) -> str:
-    model = study.models[0]
-    return f"{study.us(model, one, m) / study.us(model, other, m):.2f} of the time ({phase} M = {m})"
-
-
-def _levels(study: Study) -> str:
+def _levels(study: Study, accuracy: str, bits: int) -> str:
+    """Set the errors of a block format and of Tender side by side."""
     names = {each.accuracy for each in study.levels}
-    tender = next((f"tender_int8_g{count}" for count in study.groups if f"tender_int8_g{count}" in names), "")
-    if "mxint8" not in names or not tender:
+    wanted = [f"tender_int{bits}_g{count}" for count in study.groups]
+    tender = next((name for name in wanted if name in names), "")
+    if accuracy not in names or not tender:
         return ""
     parts = [
-        f"{study.level('mxint8', where):.1f} dB and {study.level(tender, where):.1f} dB on {where}"
+        f"{study.level(accuracy, where):.1f} dB and {study.level(tender, where):.1f} dB on {where}"
         for where in study.places
     ]
-    return f" MXINT8 and {tender}: {', '.join(parts)}."
+    return f" {accuracy} and {tender}: {', '.join(parts)}."
 
 
 def _costs(study: Study) -> Iterator[tuple[str, str]]:

@@ -162,6 +162,7 @@ def test_a_kernel_runs_with_the_hardware_that_its_marks_ask_for_and_no_more() ->
     assert on_machine("h200", plain) == ("int4_tensor_core",)
     assert on_machine("a100-sxm-80gb", plain) == ()
     assert on_machine("h200", kernel("mx_w8a8", {}, "even")) == ("block_scaled_mma",)
+    assert set(on_machine("h200", kernel("mx_w4a4", {}, "even"))) == {"block_scaled_mma", "int4_tensor_core"}
     refused = on_machine("a100-sxm-80gb", kernel("fp16_wgmma", {}, "even"))
     assert isinstance(refused, TcsimError)
 
