@@ -190,6 +190,7 @@ def _full(kernel: str, lines: int, turn: int) -> Callable[[Table], float]:
 
 _whole_lines = _full("copy_512_512", 4, UNROLL * 512)
 FEEDS = (
+    Feed("sm.load_store.missed_line_cycles", lambda table: _full("load128_512", 4, LOADS * 512)(table) / 4),
     Feed("sm.load_store.copy_instruction_cycles", _whole_lines),
     Feed("sm.l1.fill_bytes_per_cycle", lambda table: 4 * LINE / _whole_lines(table)),
 )

@@ -121,7 +121,7 @@ class LoadStoreUnit(Strict):
     register_interval_cycles: WholeExtraCycles  # per further register: of a 64-bit address, of a store's data
     intake_interval_cycles: WholeInterval  # per instruction, all sub-cores
     global_line_cycles: ExtraCycles  # LDG/STG/RED: per 128-byte line of an instruction
-    outstanding_lines: Annotated[int, Field(ge=1, le=2**16)]  # LDG: missed L1 and on their way, per SM
+    missed_line_cycles: ExtraCycles  # LDG: per line, where some of its data is not in L1
     store_sector_cycles: ExtraCycles  # STG: least pipe time per sector that is written
     store_extra_latency_cycles: ExtraCycles  # STG: of the answer that a fence waits for, over a load's
     copy_instruction_cycles: (

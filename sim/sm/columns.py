@@ -66,7 +66,7 @@ def machine_numbers(gpu: GpuSpec) -> y.Machine:
         copy_write_ticks=ticks(unit.copy_write_wavefront_cycles),
         copy_extra_cycles=round(unit.copy_extra_latency_cycles),
         line_ticks=ticks(unit.global_line_cycles),
-        outstanding_lines=unit.outstanding_lines,
+        missed_line_ticks=ticks(unit.missed_line_cycles),
         port_sector_ticks=ticks(gpu.sm.l1.sector_bytes / gpu.sm.l1.fill_bytes_per_cycle),
         store_extra_cycles=round(unit.store_extra_latency_cycles),
         atomic_extra_cycles=round(unit.atomic_extra_latency_cycles),
@@ -137,6 +137,8 @@ def _cost(
     moved = np.where(trace.tx > 0, trace.tx, trace.sectors * gpu.sm.l1.sector_bytes)
     engine = gpu.sm.bulk_copy
     boxes = np.maximum(engine.issue_interval_cycles, moved / engine.bytes_per_cycle) * y.TICKS
+    missed = np.maximum(lines, np.maximum(trace.lines, 1) * machine.missed_line_ticks)
+    copies = np.where((unit == Unit.GLOBAL_LOAD) & (trace.misses > 0), missed, copies)
     copies = np.where(np.isin(unit, BULK), np.rint(boxes).astype(np.int64), copies)
     stores = np.maximum(lines, trace.sectors * ticks(gpu.sm.load_store.store_sector_cycles))
     kinds = (np.isin(unit, SHARED), unit == Unit.SHUFFLE, unit == Unit.BRANCH, unit == Unit.GLOBAL_STORE)

@@ -65,8 +65,8 @@ PASSED = -1  # of W_FENCE
 B_NEXT, B_LAST, B_ADDRESS, B_HEAD, B_TAKEN, B_COUNT, B_WARPS, B_GEMM, B_PORTS, B_FIELDS = range(10)
 # SM state; M_GEMM_*: wgmmas launched and not begun, and the one at work (its row, -1 = none)
 (M_INTAKE, M_DATA, M_TURN, M_NEXT, M_QUEUED, M_DIRTY, M_SERVED, M_SYNC, M_BULK, M_GEMM_NEXT, M_GEMM_HEAD,
- M_GEMM_COUNT, M_GEMM_ROW, M_GEMM_WHO, M_GEMM_BEGIN, M_GEMM_MARK, M_GEMM_FREE, M_PORT, M_TAGS, M_MISSED,
- M_FENCE, M_FIELDS) = range(22)  # fmt: skip
+ M_GEMM_COUNT, M_GEMM_ROW, M_GEMM_WHO, M_GEMM_BEGIN, M_GEMM_MARK, M_GEMM_FREE, M_PORT, M_TAGS,
+ M_FENCE, M_FIELDS) = range(21)  # fmt: skip
 # mbarrier state
 X_ARRIVED, X_BYTES, X_COMPLETED, X_FIELDS = range(4)
 # CTA slot state
@@ -93,7 +93,6 @@ class State(NamedTuple):
     queue_cta: I64  # number of the CTA that asks
     queue_time: I64  # cycle from which it may leave
     queue_free: I64  # cycle at which its entry is free again
-    missed: I64  # [SMs, outstanding lines]: cycle at which the place of a line that a load missed is free
     sm: I64  # [SMs, M_FIELDS]
     slot: I64  # [slots, C_FIELDS]
     arrived: I64  # [slots, BARRIERS]
@@ -483,22 +482,6 @@ def _port_cycles(m: Machine, c: Columns, st: State, sm: int, row: int, unit: int
 
 
 @hot
-def _miss(m: Machine, c: Columns, st: State, sm: int, row: int, t: int, trip: int) -> int:
-    """Give each line of a load that misses a place among those outstanding; return when its last line gets one.
-
-    The places are handed on in order: a line takes that of the line asked ``outstanding_lines`` before it.
-    """
-    places = st.missed.shape[1]
-    last = t
-    for _ in range(c.rows[row, y.R_LINES]):
-        place = st.sm[sm, M_MISSED]
-        st.sm[sm, M_MISSED] = (place + 1) % places
-        last = max(last, st.missed[sm, place])
-        st.missed[sm, place] = last + trip
-    return int(last)
-
-
-@hot
 def _is_shared(unit: int) -> bool:
     return unit in (SHARED_LOAD, SHARED_STORE, SHUFFLE)
 
@@ -591,10 +574,6 @@ def _take(m: Machine, d: Drive, c: Columns, st: State, sm: int, core: int, t: in
             busy = max(busy, cost)
         trip = st.queue_trip[core, entry] + _server_cycles(d, c, st, row, t) - m.window_cycles
         trip += _port_cycles(m, c, st, sm, row, unit, t)
-        if unit == GLOBAL_LOAD and not c.rows[row, y.R_HIT]:
-            last = _miss(m, c, st, sm, row, t, trip)
-            tags = max(tags, last * TICKS)
-            trip += last - t
         st.sm[sm, M_TAGS] = tags
         if not c.rows[row, y.R_HIT]:
             _note_request(d, c, st, st.queue_cta[core, entry], row, t, t + trip)

@@ -93,7 +93,7 @@ class Machine(NamedTuple):
     copy_write_ticks: int  # of the data pipe, per wavefront of a copy's write
     copy_extra_cycles: int
     line_ticks: int
-    outstanding_lines: int  # of loads that miss L1, per SM
+    missed_line_ticks: int  # per line of a load that misses L1
     port_sector_ticks: int  # of the SM's port, per sector that is loaded from L2
     store_extra_cycles: int  # of a store's answer, over a load's
     atomic_extra_cycles: int  # likewise

@@ -126,7 +126,6 @@ class Sm:
     port: int = 0  # tick at which the port from L2 is free
     fence: int = 0  # tick from which the next fence may be sent
     turn: int = 0
-    missed: deque[int] = field(default_factory=deque)  # cycles at which lines that loads missed are there
     served: int = 0  # ticks that the data pipe has given to accesses
     arriving: int = 0  # tick at which the mbarrier unit takes the next arrival
     copying: int = 0  # tick at which the copy engine is free
@@ -437,10 +436,6 @@ class Twin:
         trip = entry.trip + self.server_cycles(entry.row, t) - m.window_cycles
         trip += self.port_cycles(warp.cta.sm, entry.row, t)
         sm = warp.cta.sm
-        if row[y.R_UNIT] == Unit.GLOBAL_LOAD and not row[y.R_HIT]:
-            last = self.miss(sm, int(row[y.R_LINES]), t, trip)
-            sm.tags = max(sm.tags, last * TICKS)
-            trip += last - t
         if not row[y.R_HIT]:
             self.note_request(warp.cta.number, entry.row, t, t + trip)
         if row[y.R_UNIT] == Unit.ASYNC_COPY:
@@ -464,15 +459,6 @@ class Twin:
     def seat(self, warp: Warp) -> tuple[int, int]:
         """Name a warp's place on its SM, which warps of later CTAs take over."""
         return id(warp.cta.sm), warp.cta.place * len(warp.cta.warps) + warp.number
-
-    def miss(self, sm: Sm, lines: int, t: int, trip: int) -> int:
-        """Let each line of a load that misses take the place of one asked before it; return when the last does."""
-        last = t
-        for _ in range(lines):
-            if len(sm.missed) >= self.m.outstanding_lines:
-                last = max(last, sm.missed.popleft())
-            sm.missed.append(last + trip)
-        return last
 
     def round_trip(self, warp: Warp, row: int) -> int:
         """Cycles until a request's answer is back from L1 or one of the halves of L2; its farthest line counts."""

@@ -89,7 +89,6 @@ def _new_state(columns: SmColumns, drive: y.Drive, events: int, profile: bool) -
         queue_row=_zeros(*queue),
         queue_time=_zeros(*queue),
         queue_free=_zeros(*queue),
-        missed=_zeros(drive.sms, m.outstanding_lines),
         sm=_zeros(drive.sms, e.M_FIELDS),
         slot=_zeros(slots, e.C_FIELDS),
         arrived=_zeros(slots, y.BARRIERS),
