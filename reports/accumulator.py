@@ -88,6 +88,7 @@ class Bordered:
 class Overflow:
     """Sums in an accumulator of some width, on activations with published outliers."""
 
+    where: str  # whose outliers
     bits: int  # of the operands
     groups: int
     shift: int  # bits from one group to the next
@@ -205,6 +206,7 @@ class Study:
     arch: str
     sms: int
     models: tuple[str, ...]
+    schemes: tuple[str, ...]  # that have variants, and run on this machine
     phases: tuple[tuple[str, int], ...]  # (phase, M)
     groups: tuple[int, ...]
     places: tuple[str, ...]  # where errors were measured; the first one decides the front
@@ -223,11 +225,6 @@ class Study:
     order_levels: tuple[OrderLevel, ...]
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...] = ()
-
-    @cached_property
-    def schemes(self) -> tuple[str, ...]:
-        """Return the schemes that have variants."""
-        return unique(each.method.scheme for each in self.timed if each.method.variant)
 
     @cached_property
     def index(self) -> dict[tuple[str, Method, int], tuple[Timed, ...]]:

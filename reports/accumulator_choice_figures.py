@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from reports import style
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_TOP, _PANEL = 0.95, 2.6  # inches
+_TOP, _PANEL, _NAMES = 0.95, 2.6, 2.2  # inches
 
 
 def _panel(figure: Figure, column: int, row: int, columns: int, height: float = _PANEL) -> Axes:
@@ -50,16 +50,12 @@ def _accuracy(axes: Axes, study: Study, bits: int) -> None:
             label=where,
             **style.series_style(index, index),
         )
-        for each in own:
-            if each.wrapped_pct:
-                axes.annotate(
-                    "INT32 wraps ",
-                    (each.groups, each.db),
-                    size=style.SMALL_POINTS,
-                    color=style.MUTED,
-                    ha="right",
-                )
-                break
+    wrapped = [each for each in study.by_groups if each.bits == bits and each.wrapped_pct]
+    if wrapped:
+        place = min((each.groups, each.db) for each in wrapped)
+        axes.annotate(
+            "INT32 wraps  ", place, size=style.SMALL_POINTS, color=style.MUTED, ha="right", va="center"
+        )
     axes.set(title=f"Tender INT{bits}", xlabel="groups", ylabel="dB")
     axes.legend(fontsize=style.SMALL_POINTS)
 
@@ -85,20 +81,20 @@ def _against_time(axes: Axes, study: Study) -> None:
                 label = scheme if line == "-" else None
                 axes.plot(*zip(*points, strict=True), label=label, **look)
     axes.set(title=f"error and time, M = {m}", xlabel="µs (dashed: with the extension)", ylabel="dB")
-    axes.legend(fontsize=style.SMALL_POINTS, loc="center right")
+    if axes.lines:
+        axes.legend(fontsize=style.SMALLEST_POINTS, loc="upper center", bbox_to_anchor=(0.42, 0.8))
 
 
 def _ends(axes: Axes, study: Study) -> None:
-    names = []
+    """Show a bar per matmul, with its name in it."""
     for position, each in enumerate(study.ends):
-        names.append(f"{each.scheme.removeprefix('tender_')}, {each.groups}, M={each.m}")
         saved = 100 * (1 - each.aligned_us / each.padded_us)
-        axes.barh(position, saved, color=style.LINE_COLOURS[0], height=0.7)
+        axes.barh(position, saved, color=style.BOUND_COLOURS["dram"], height=0.85)
         lost = "overflows" if each.overflows else f"-{each.padded_db - each.aligned_db:.1f} dB"
-        axes.annotate(f" {lost}", (max(0.0, saved), position), size=style.SMALL_POINTS, va="center")
-    axes.set_yticks(range(len(names)), names, size=style.SMALLEST_POINTS)
+        text = f" {each.scheme}, {each.groups} groups, M = {each.m}: {lost}"
+        axes.annotate(text, (min(0.0, saved), position), size=style.SMALLEST_POINTS, va="center")
+    axes.set_yticks([])
     axes.invert_yaxis()
-    axes.margins(x=0.35)
     axes.set(title="aligned, not padded", xlabel="time saved, %")
 
 
@@ -113,8 +109,9 @@ def _order_times(axes: Axes, study: Study) -> None:
     axes.set_xticks([0.19 * max(1, len(study.order_times) - 1) + each for each in range(len(ways))], ways)
     axes.margins(y=0.15)
     k = next((each.k for each in study.order_times), 0)
-    axes.set(title=f"quantizing M rows of {k}", ylabel="µs")
-    axes.legend(fontsize=style.SMALL_POINTS)
+    axes.set(title=f"quantizing M rows of {k}" if k else "orders: not on this machine", ylabel="µs")
+    if study.order_times:
+        axes.legend(fontsize=style.SMALL_POINTS)
 
 
 def _order_levels(axes: Axes, study: Study) -> None:
@@ -131,37 +128,56 @@ def _order_levels(axes: Axes, study: Study) -> None:
 
 
 def draw_front(study: Study) -> Figure:
-    """Draw accuracy against time and against energy, at the first and the last M; the front is filled."""
+    """Draw a line per contender: its error, its time and energy at the first and the last M; the front is filled."""
+    if not study.contenders:
+        return style.words_only("What to choose", "nothing was asked for that this machine runs")
+    model, where = study.models[0], study.places[0]
     picked = unique((study.phases[0], study.phases[-1]))
-    height = 3.6
-    figure = style.new_figure(_TOP + height * len(picked) + 0.1)
+    level = {each.name: study.level(each.accuracy, where) for each in study.contenders}
+    names = sorted(level, key=lambda name: -level[name])
+    lines = 0.24 * max(6, len(names))
+    figure = style.new_figure(_TOP + lines + 0.75)
     style.headline(
         figure,
-        f"What to choose: {study.models[0]} on {study.arch}",
-        f"Error on {study.places[0]} in dB, linear layers of a step. Filled: no other is at least as good in "
-        "accuracy, time, energy and area of new hardware, and better in one. Orange: needs new hardware.",
+        f"What to choose: {model} on {study.arch}",
+        f"Error on {where}, linear layers of a step. Filled: on the front, no other is at least as good in "
+        "accuracy, time, energy and area, and better in one. Orange: needs new hardware.",
     )
-    for row, (phase, m) in enumerate(picked):
-        found = choices(study, study.models[0], m, study.places[0])
+    width = (style.WIDTH_INCHES - _NAMES - 0.1) / (1 + 2 * len(picked))
+    every = [
+        style.inset(figure, _NAMES + at * width, _TOP + 0.15, width - 0.2, lines)
+        for at in range(1 + 2 * len(picked))
+    ]
+    first = choices(study, model, picked[0][1], where)
+    _dots(every[0], names, first, front(first), lambda each: each.db)
+    every[0].set(title="error", xlabel="dB")
+    for number, (phase, m) in enumerate(picked):
+        found = choices(study, model, m, where)
         best = front(found)
-        for column, energy in enumerate((False, True)):
-            axes = _panel(figure, column, row, 2, height)
-            _scatter(axes, found, best, energy)
-            axes.set(title=f"{phase}, M = {m}", ylabel="dB", xlabel="mJ" if energy else "ms", xscale="log")
+        _dots(every[1 + 2 * number], names, found, best, lambda each: each.us / 1e3)
+        _dots(every[2 + 2 * number], names, found, best, lambda each: each.mj / 1e3)
+        every[1 + 2 * number].set(title=f"{phase}, M = {m}", xlabel="ms")
+        every[2 + 2 * number].set(xlabel="J")
+    every[0].set_yticks(range(len(names)), names)
     return figure
 
 
-def _scatter(axes: Axes, found: Sequence[Choice], best: Sequence[Choice], energy: bool) -> None:
-    for index, each in enumerate(found):
-        x = each.mj if energy else each.us / 1e3
-        colour = style.LINE_COLOURS[0] if not each.contender.area_um2 else style.LINE_COLOURS[1]
+def _dots(
+    axes: Axes,
+    names: Sequence[str],
+    found: Sequence[Choice],
+    best: Sequence[Choice],
+    value: Callable[[Choice], float],
+) -> None:
+    for each in found:
+        colour = style.LINE_COLOURS[1 if each.contender.area_um2 else 0]
         fill = colour if each in best else "white"
-        axes.plot([x], [each.db], "o", color=colour, markerfacecolor=fill, markersize=6)
-        axes.annotate(
-            each.contender.name,
-            (x, each.db),
-            size=style.SMALL_POINTS,
-            xytext=(6, 3 if index % 2 else -8),
-            textcoords="offset points",
-        )
-    axes.margins(x=0.3, y=0.12)
+        line = names.index(each.contender.name)
+        axes.plot([value(each)], [line], "o", color=colour, markerfacecolor=fill, markersize=6)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks(range(len(names)), [""] * len(names))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", color=style.FAINT, linewidth=0.5)
+    axes.set_axisbelow(True)
+    most = max((value(each) for each in found), default=1.0)
+    axes.set_xlim(min(0.0, *(value(each) for each in found), 0.0) - 0.06 * most, 1.06 * most)

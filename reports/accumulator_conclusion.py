@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.accumulator import (
@@ -10,26 +10,33 @@ from reports.accumulator import (
     EXISTING,
     EXTENSION,
     HARDWARE,
-    IDEAL,
     OPERANDS,
+    SOFTWARE,
     WORDS,
-    Method,
     Study,
 )
 from reports.accumulator_findings import (
     Gain,
     Slope,
+    bits_of,
     choices,
+    counted,
     front,
     gains,
     run_us,
+    signed,
     slopes,
 )
+from reports.accumulator_gains import WORTH_PCT, place_words, steps, verdict, where_it_pays
 from reports.accumulator_numbers import numbers
 from reports.naming import unique
+from reports.shifter_cost import PLACES
+from workloads.accuracy.study import MINILM
 
-WORTH_PCT = 2.0  # a gain below this is called none
-BYTES, NIBBLES, BLOCKS = "tender_w4a4", "tender_int4", "mx_w8a8"
+MOSTLY_PCT = 50.0
+WORDS_OF: Mapping[str, str] = {str(key): words for key, words in PLACES.items()}  # of a shifter's place
+BYTES, NIBBLES = "tender_w4a4", "tender_int4"
+BLOCKS = (("mx_w8a8", "tender_w8a8", "mxint8"), ("mx_w4a4", NIBBLES, "mxfp4"))  # scheme, its rival, its error
 
 
 @dataclass(frozen=True)
@@ -43,80 +50,53 @@ class Statement:
 def conclusion(study: Study) -> list[Statement]:
     """Say what was found."""
     parts: tuple[Callable[[Study], Iterator[tuple[str, str]]], ...] = (
-        _pays,
-        _steps,
+        verdict,
+        where_it_pays,
+        steps,
         _borders,
         _operands,
         _nibbles,
         _blocks,
         _costs,
         numbers,
+        _accuracy,
         _front,
     )
     return [Statement(about, text) for part in parts for about, text in part(study)]
-
-
-def place_words(each: Gain) -> str:
-    """Name a place where a gain was found."""
-    return f"{each.model}, {each.phase} M = {each.m}, {each.groups} groups"
-
-
-def _pays(study: Study) -> Iterator[tuple[str, str]]:
-    for scheme in study.schemes:
-        found = gains(study, scheme)
-        if found:
-            yield scheme, _pays_words(found)
-
-
-def _pays_words(found: Sequence[Gain]) -> str:
-    best = max(found, key=lambda each: each.linear_pct)
-    bound = max(found, key=lambda each: each.bound_pct)
-    worth = [each for each in found if each.linear_pct >= WORTH_PCT]
-    over = f"{best.linear_pct:+.1f} % over {WORDS[best.best]} ({place_words(best)})"
-    whole = f"{best.whole_pct:+.1f} % of the whole step"
-    limit = f"A shift that takes nothing at all would gain at most {bound.bound_pct:+.1f} %"
-    if not worth:
-        return f"the extension does not pay: at most {over}, {whole}. {limit}."
-    wholly = [each for each in worth if each.whole_pct >= WORTH_PCT]
-    verdict = (
-        "the extension pays" if wholly else "the extension pays in the linear layers, not in the whole step,"
-    )
-    where = "; ".join(unique(f"{each.phase} M = {each.m}, {each.groups} groups" for each in worth))
-    return f"{verdict} at {where}: up to {over}, {whole}; in {len(worth)} of {len(found)} places. {limit}."
-
-
-def _steps(study: Study) -> Iterator[tuple[str, str]]:
-    """Say how much of a step the linear layers are, with the fastest scheme that has variants."""
-    for model in study.models:
-        shares = []
-        for phase, m in study.phases:
-            times = [run_us(study, scheme, IDEAL, model, 1, m) for scheme in study.schemes]
-            linear = min((us for us in times if us), default=0.0)
-            if linear:
-                share = 100 * linear / (linear + study.rest_of(model, phase, m).us)
-                shares.append(f"{share:.0f} % ({phase} M = {m})")
-        if shares:
-            yield (
-                "whole model",
-                f"{model}: of a step with the fastest integers the linear layers are at most {', '.join(shares)}; "
-                "head, attention and launches are the rest, so no border can cost more than that.",
-            )
 
 
 def _borders(study: Study) -> Iterator[tuple[str, str]]:
     found = slopes(study)
     for scheme in study.schemes:
         own = [each for each in found if each.scheme == scheme]
-        if own:
-            m = max(each.m for each in own)
-            rows = [each for each in own if each.m == m]
-            yield "cost of a border", f"{scheme}, M = {m}: {', '.join(map(_border_words, rows))}."
+        m = max((each.m for each in own), default=0)
+        rows = [each for each in own if each.m == m]
+        if rows:
+            yield (
+                "cost of a border",
+                f"{scheme}, M = {m}: {', '.join(map(_border_words, rows))}.{_code(rows)}",
+            )
 
 
 def _border_words(each: Slope) -> str:
-    name = f"{WORDS[each.variant]}: {each.accumulator}" if each.accumulator else WORDS[each.variant]
+    name = f"shift in the tensor core, {each.accumulator}" if each.accumulator else WORDS[each.variant]
     share = 100 * each.border_ns / 1e3 / each.ideal_us
-    return f"{each.border_ns:.0f} ns ({share:.2f} % of the matmul) {name}"
+    return f"{name} {round(each.border_ns) + 0:.0f} ns ({abs(share):.1f} % of the matmul)"
+
+
+def _code(rows: Sequence[Slope]) -> str:
+    """Say whether the shift itself is what a border costs, or the code that kernels have around it."""
+    software = [each.border_ns for each in rows if each.variant == SOFTWARE]
+    hardware = [each.border_ns for each in rows if each.variant == HARDWARE]
+    if not software or not hardware or software[0] <= 0:
+        return ""
+    left = 100 * hardware[0] / software[0]
+    if left > MOSTLY_PCT:
+        return (
+            f" The shift is not what a border costs: {left:.0f} % of it stays with the extension, code that leaves and "
+            "enters the loop."
+        )
+    return f" The extension takes {100 - left:.0f} % of it away."
 
 
 def _operands(study: Study) -> Iterator[tuple[str, str]]:
@@ -138,14 +118,14 @@ def _operands(study: Study) -> Iterator[tuple[str, str]]:
         yield (
             "W4A4",
             "the extension is pointless for INT4 codes in INT8 containers: shifts packed into the operands take "
-            f"between {least:+.1f} % and {most:+.1f} % of its time, on today's tensor cores. Up to nine groups have "
-            "no border at all.",
+            f"{signed(least)} % to {signed(most)} % more time than it, on today's tensor cores. Up to nine "
+            "groups have no border at all.",
         )
     else:
         yield (
             "W4A4",
             "shifts packed into the operands do not replace the extension for INT4 codes in INT8 containers: they take "
-            f"up to {most:+.1f} % more time than it ({where}), at best {least:+.1f} %.",
+            f"up to {signed(most)} % more time than it ({where}), at best {signed(least)} %.",
         )
 
 
@@ -167,34 +147,36 @@ def _nibbles(study: Study) -> Iterator[tuple[str, str]]:
 
 
 def _blocks(study: Study) -> Iterator[tuple[str, str]]:
-    """Set the block-scaled mma beside Tender, both with mma.sync."""
-    blocks = next((each for each in study.methods if each.scheme == BLOCKS), None)
-    tender = study.method("tender_w8a8", HARDWARE, study.groups[0])
-    if blocks is None or tender is None:
-        return
-    parts = [_ratio(study, blocks, tender, phase, m) for phase, m in study.phases]
-    yield (
-        "block-scaled mma",
-        f"MXINT8 beside Tender with the extension, {study.groups[0]} groups, both by mma.sync: {', '.join(parts)}."
-        + _levels(study),
-    )
+    """Set the block-scaled mma beside Tender with the extension, both with mma.sync and codes of as many bits."""
+    for scheme, rival, accuracy in BLOCKS:
+        blocks = next((each for each in study.methods if each.scheme == scheme), None)
+        tender = study.method(rival, HARDWARE, study.groups[0])
+        if blocks is None or tender is None:
+            continue
+        parts = [
+            f"{study.us(study.models[0], blocks, m) / us:.2f} of the time ({phase} M = {m})"
+            for phase, m in study.phases
+            if (us := study.us(study.models[0], tender, m)) and study.us(study.models[0], blocks, m)
+        ]
+        yield (
+            "block-scaled mma",
+            f"{scheme} beside {rival} with the extension, {counted(study.groups[0])}: {', '.join(parts)}."
+            + _levels(study, accuracy, bits_of(rival)),
+        )
 
 
-def _ratio(study: Study, one: Method, other: Method, phase: str, m: int) -> str:
-    model = study.models[0]
-    return f"{study.us(model, one, m) / study.us(model, other, m):.2f} of the time ({phase} M = {m})"
-
-
-def _levels(study: Study) -> str:
+def _levels(study: Study, accuracy: str, bits: int) -> str:
+    """Set the errors of a block format and of Tender side by side."""
     names = {each.accuracy for each in study.levels}
-    tender = next((f"tender_int8_g{count}" for count in study.groups if f"tender_int8_g{count}" in names), "")
-    if "mxint8" not in names or not tender:
+    wanted = [f"tender_int{bits}_g{count}" for count in study.groups]
+    tender = next((name for name in wanted if name in names), "")
+    if accuracy not in names or not tender:
         return ""
     parts = [
-        f"{study.level('mxint8', where):.1f} dB and {study.level(tender, where):.1f} dB on {where}"
+        f"{study.level(accuracy, where):.1f} dB and {study.level(tender, where):.1f} dB on {where}"
         for where in study.places
     ]
-    return f" MXINT8 and {tender}: {', '.join(parts)}."
+    return f" {accuracy} and {tender}: {', '.join(parts)}."
 
 
 def _costs(study: Study) -> Iterator[tuple[str, str]]:
@@ -203,32 +185,53 @@ def _costs(study: Study) -> Iterator[tuple[str, str]]:
     first = {each.position: each for each in study.shifters if each.shift_range == 1}
     if len(first) > 1:
         places = "; ".join(
-            f"{position.replace('_', ' ')}: {each.area_pct:+.1f} % area, {each.delay_pct + 0:+.1f} % delay, "
-            f"{each.mac_energy_pct:+.1f} % energy of every operation"
+            f"{WORDS_OF.get(position, position)}: {signed(each.area_pct)} % area, {signed(each.delay_pct)} % delay, "
+            f"{signed(each.mac_energy_pct)} % energy of every operation"
             for position, each in first.items()
         )
         yield "the shifter", f"one bit, {study.unit}: {places}."
     for scheme in study.schemes:
         found = [each for each in gains(study, scheme) if each.phase != DECODE] or gains(study, scheme)
         if areas and found:
-            best = max(found, key=lambda each: each.saved_mj)
-            saved = best.best_us - best.hardware_us
-            yield (
-                "what it saves",
-                f"{scheme}, {place_words(best)}: {saved:.0f} µs and {best.saved_mj:.1f} mJ of "
-                f"{best.best_us:.0f} µs per step against {WORDS[best.best]}, for "
-                f"{areas[0].value * study.sms / 1e6:.2f} mm2 on {study.sms} SMs.",
-            )
+            yield "what it saves", f"{scheme}, {_saved(max(found, key=lambda each: each.saved_mj))}."
+    if areas:
+        area = (
+            f"{areas[0].value:.0f} um2 per SM, {areas[0].value * study.sms / 1e6:.2f} mm2 on {study.sms} SMs"
+        )
+        yield "what it saves", f"that is for {area}, {areas[0].rationale.partition(';')[0]}."
+
+
+def _saved(best: Gain) -> str:
+    us, mj = best.best_us - best.hardware_us, best.saved_mj
+    words = [
+        f"{'saves' if value > 0 else 'costs'} {abs(value):.0f} {unit}"
+        for value, unit in ((us, "µs"), (mj, "mJ"))
+    ]
+    return f"{place_words(best)}, of {best.best_us / 1e3:.1f} ms of {WORDS[best.best]}: {' and '.join(words)}"
+
+
+def _accuracy(study: Study) -> Iterator[tuple[str, str]]:
+    """Say where errors were measured."""
+    others = study.places[1:]
+    yield (
+        "accuracy",
+        f"the Pareto front goes by the outliers of {study.places[0]}"
+        + (f"; beside it stand {' and '.join(others)}" if others else "")
+        + (", a small encoder without outlier channels" if MINILM in others else "")
+        + ".",
+    )
 
 
 def _front(study: Study) -> Iterator[tuple[str, str]]:
-    for phase, m in study.phases:
-        found = choices(study, study.models[0], m, study.places[0])
-        best = unique(each.contender.name for each in front(found))
-        others = [each.contender.name for each in found if each.contender.name not in best]
-        if found:
-            yield (
-                "Pareto front",
-                f"{study.models[0]}, {phase} M = {m}, accuracy on {study.places[0]}: {', '.join(best)}; dominated: "
-                f"{', '.join(others) or 'none'}.",
-            )
+    """Name the front: of the first place at every M, of the others at the last."""
+    for where in study.places:
+        for phase, m in study.phases if where == study.places[0] else study.phases[-1:]:
+            found = choices(study, study.models[0], m, where)
+            best = unique(each.contender.name for each in front(found))
+            others = [each.contender.name for each in found if each.contender.name not in best]
+            if found:
+                rest = ", ".join(others) or "none"
+                yield (
+                    "Pareto front",
+                    f"{phase} M = {m}, accuracy on {where}: {', '.join(best)}; dominated: {rest}.",
+                )

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from reports import style
-from reports.accumulator import EXISTING, HARDWARE, IDEAL, VARIANTS, WORDS, Study
+from reports.accumulator import DECODE, EXISTING, HARDWARE, IDEAL, PREFILL, VARIANTS, WORDS, Study
 from reports.accumulator_choice_figures import draw_front, draw_groups
 from reports.accumulator_findings import gains, run_us
 from reports.accumulator_hardware_figures import draw_hardware, draw_widths
@@ -47,23 +47,30 @@ def draw_times(study: Study) -> Figure:
     """Draw the time of each variant over M, as multiples of the one without scales."""
     groups = max(study.groups)
     figure = style.new_figure(_TOP + _PANEL * len(study.models) + 0.1)
-    best = max(
-        (each for scheme in study.schemes for each in gains(study, scheme)), key=lambda each: each.linear_pct
-    )
+    found = [each for scheme in study.schemes for each in gains(study, scheme)]
+    best = max(found, key=lambda each: each.linear_pct, default=None)
+    finding = "Time of the variants"
+    if best is not None:
+        place = f"{best.scheme}, {best.phase} M = {best.m}, {best.groups} groups"
+        finding = f"A shift in the tensor core gains at most {best.linear_pct:.1f} % ({place})"
     style.headline(
         figure,
-        f"A shift in the tensor core gains at most {best.linear_pct:.1f} % ({best.scheme}, {best.phase} M = {best.m})",
-        f"Linear layers of the whole model on {study.arch}, {groups} groups: time / time without scales. Beside the "
-        "panels' right end stands a prompt, elsewhere each of M sequences gets a token.",
+        finding,
+        f"Linear layers of the whole model on {study.arch}, {groups} groups. M = {_sizes(study, DECODE)}: so many "
+        f"sequences get a token each; M = {_sizes(study, PREFILL)}: a prompt of so many.",
     )
     grid = panels(figure, len(study.models), len(study.schemes))
     for row, model in zip(grid, study.models, strict=True):
         for axes, scheme in zip(row, study.schemes, strict=True):
             _over_m(axes, study, scheme, model, groups)
-            axes.set_title(f"{scheme}, {model}", size=style.TEXT_POINTS)
-        row[0].set_ylabel("time / without scales")
+            axes.set_title(scheme if model == study.models[0] else "", size=style.TEXT_POINTS)
+        row[0].set_ylabel(f"{model}: time / without scales")
     _legend(figure, grid[0])
     return figure
+
+
+def _sizes(study: Study, phase: str) -> str:
+    return ", ".join(str(m) for name, m in study.phases if name == phase) or "none"
 
 
 def _legend(figure: Figure, row: Sequence[Axes]) -> None:
@@ -77,8 +84,8 @@ def _legend(figure: Figure, row: Sequence[Axes]) -> None:
         list(found.values()),
         list(found),
         loc="upper left",
-        bbox_to_anchor=(0.05, 1 - 0.72 / height),
-        ncols=len(found),
+        bbox_to_anchor=(0.05, 1 - 0.62 / height),
+        ncols=min(len(found), 7 if sum(map(len, found)) < 80 else 3),
         fontsize=style.SMALL_POINTS,
     )
 
@@ -117,7 +124,7 @@ def draw_layers(study: Study) -> Figure:
         f"{groups} groups on {study.arch}. The rest of a step is a lower bound: the head in FP16, attention at the "
         "speed of DRAM or of the tensor cores, launches of the other kernels.",
     )
-    (row,) = panels(figure, 1, len(study.phases), left=2.0)
+    (row,) = panels(figure, 1, len(study.phases), left=2.3)
     for axes, (phase, m) in zip(row, study.phases, strict=True):
         _stacked(axes, study, bars, model, groups, phase, m)
         axes.set_title(f"{phase}, M = {m}")
@@ -156,6 +163,8 @@ def _stacked(
 
 def draw_borders(study: Study) -> Figure:
     """Draw the time of one matmul over its groups."""
+    if not study.borders:
+        return style.words_only("What one more group costs", "nothing was run")
     sizes = sorted({each.m for each in study.borders})
     figure = style.new_figure(_TOP + _PANEL * len(sizes) + 0.1)
     shape = next(((each.n, each.k) for each in study.borders), (0, 0))
@@ -169,8 +178,8 @@ def draw_borders(study: Study) -> Figure:
     for row, m in zip(grid, sizes, strict=True):
         for axes, scheme in zip(row, study.schemes, strict=True):
             _over_groups(axes, study, scheme, m)
-            axes.set_title(f"{scheme}, M = {m}", size=style.TEXT_POINTS)
-        row[0].set_ylabel("time / without scales")
+            axes.set_title(scheme if m == sizes[0] else "", size=style.TEXT_POINTS)
+        row[0].set_ylabel(f"M = {m}: time / without scales")
     _legend(figure, grid[0])
     return figure
 

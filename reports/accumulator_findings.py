@@ -160,13 +160,13 @@ def _dominates(better: Choice, worse: Choice) -> bool:
     return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
 
-def needed_width(study: Study, bits: int, groups: int, shift: int, mode: str) -> int | None:
+def needed_width(study: Study, where: str, bits: int, groups: int, mode: str) -> int | None:
     """Return the least of the widths from which on nothing is lost; None if every one loses something."""
     rows = sorted(
         (
             each
             for each in study.overflow
-            if (each.bits, each.groups, each.shift, each.mode) == (bits, groups, shift, mode)
+            if (each.where, each.bits, each.groups, each.shift, each.mode) == (where, bits, groups, 1, mode)
         ),
         key=lambda each: each.width,
     )
@@ -187,3 +187,33 @@ def finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: finite(each) for key, each in value.items()}
     return [finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """Write a number with its sign; what rounds to zero has a plus."""
+    return f"{round(value, digits) + 0:+.{digits}f}"
+
+
+def counted(groups: int) -> str:
+    """Write a number of groups."""
+    return f"{groups} group{'' if groups == 1 else 's'}"
+
+
+def enough_groups(study: Study, bits: int) -> int:
+    """Return the least number of groups that loses nothing against more of them, wherever errors were measured."""
+    found = [0]
+    for where in study.places:
+        rows = [each for each in study.by_groups if (each.bits, each.where) == (bits, where)]
+        best = max((each.db for each in rows), default=0.0)
+        found.append(min((each.groups for each in rows if each.db >= best - LOST_DB), default=0))
+    return max(found)
+
+
+def bits_of(scheme: str) -> int:
+    """Return the bits of a Tender scheme's codes."""
+    return 4 if "4" in scheme else 8
+
+
+def overflowing(study: Study, bits: int) -> set[int]:
+    """Return the numbers of groups with which sums left INT32 somewhere."""
+    return {each.groups for each in study.by_groups if each.bits == bits and each.wrapped_pct}

@@ -26,22 +26,31 @@ def _panel(figure: Figure, column: int, row: int, columns: int = 2, left: float 
 def draw_widths(study: Study) -> Figure:
     """Draw the error over the accumulator's width, a row of panels per width of the operands."""
     bits = unique(each.bits for each in study.overflow)
+    places = unique(each.where for each in study.overflow)
     figure = style.new_figure(_TOP + _PANEL * max(1, len(bits)) + 0.1)
     style.headline(
         figure,
         "How wide an accumulator Tender needs",
-        f"Activations with published outliers ({study.places[0]}), dB beside the ordinary channels. Solid: "
-        "wraps; dashed: saturates. Right: the widest accumulator, by bits of a shift.",
+        f"Activations with outliers ({', '.join(places)}), dB beside the ordinary channels. Left: the first, wrapping "
+        "(solid) or saturating (dashed). Right: the widest accumulator, by bits of a shift.",
     )
     for row, each in enumerate(bits):
-        _over_width(_panel(figure, 0, row, 3), study, each, rate=True)
-        _over_width(_panel(figure, 1, row, 3), study, each, rate=False)
-        _over_shift(_panel(figure, 2, row, 3), study, each)
+        _over_width(_panel(figure, 0, row, 4), study, each, rate=True)
+        _over_width(_panel(figure, 1, row, 4), study, each, rate=False)
+        for column, where in enumerate(unique((places[0], places[-1])), 2):
+            _over_shift(_panel(figure, column, row, 4), study, each, where)
+    if bits:
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        place = (0.05, 1 - 0.52 / figure.get_figheight())
+        figure.legend(
+            handles, labels, loc="upper left", bbox_to_anchor=place, ncols=8, fontsize=style.SMALL_POINTS
+        )
     return figure
 
 
 def _over_width(axes: Axes, study: Study, bits: int, rate: bool) -> None:
-    rows = [each for each in study.overflow if (each.bits, each.shift) == (bits, 1)]
+    where = study.overflow[0].where
+    rows = [each for each in study.overflow if (each.where, each.bits, each.shift) == (where, bits, 1)]
     for index, groups in enumerate(sorted({each.groups for each in rows})):
         for mode, line in (("wrap", "-"), ("saturate", "--")):
             own = [each for each in rows if (each.groups, each.mode) == (groups, mode)]
@@ -57,12 +66,11 @@ def _over_width(axes: Axes, study: Study, bits: int, rate: bool) -> None:
         axes.minorticks_off()
     else:
         axes.set(title=f"INT{bits}: error", ylabel="dB")
-        axes.legend(fontsize=style.SMALL_POINTS)
 
 
-def _over_shift(axes: Axes, study: Study, bits: int) -> None:
-    widest = max(each.width for each in study.overflow)
-    rows = [each for each in study.overflow if (each.bits, each.width, each.mode) == (bits, widest, "wrap")]
+def _over_shift(axes: Axes, study: Study, bits: int, where: str) -> None:
+    asked = where, bits, max(each.width for each in study.overflow), "wrap"
+    rows = [each for each in study.overflow if (each.where, each.bits, each.width, each.mode) == asked]
     for index, shift in enumerate(sorted({each.shift for each in rows})):
         own = [each for each in rows if each.shift == shift]
         label = f"{shift} bit{'s' if shift > 1 else ''}"
@@ -72,7 +80,7 @@ def _over_shift(axes: Axes, study: Study, bits: int) -> None:
             label=label,
             **style.series_style(index, index),
         )
-    axes.set(title=f"INT{bits}: shift range", xlabel="groups", ylabel="dB")
+    axes.set(title=f"INT{bits}: {where}", xlabel="groups", ylabel="dB")
     axes.legend(fontsize=style.SMALL_POINTS)
 
 
@@ -122,5 +130,5 @@ def _savings(axes: Axes, study: Study, what: str) -> None:
     axes.set(title=f"saved {what}: {model}, {groups} groups", xscale="log", xlabel="M")
     axes.set_xticks(sizes, [str(m) for m in sizes])
     axes.minorticks_off()
-    if what.startswith("time"):
-        axes.legend(fontsize=style.SMALL_POINTS)
+    if not what.startswith("time"):
+        axes.legend(fontsize=style.SMALL_POINTS, loc="lower left")

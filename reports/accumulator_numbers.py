@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from reports.accumulator import EXISTING, HARDWARE, Ends, Study
-from reports.accumulator_findings import LOST_DB, needed_width
+from reports.accumulator import EXISTING, HARDWARE, Overflow, Study
+from reports.accumulator_findings import LOST_DB, bits_of, counted, needed_width, signed
 from reports.naming import unique
 
 USUAL_BITS = 32
@@ -23,48 +23,58 @@ def numbers(study: Study) -> Iterator[tuple[str, str]]:
 def _widths(study: Study) -> Iterator[tuple[str, str]]:
     for bits in unique(each.bits for each in study.overflow):
         counts = sorted({each.groups for each in study.overflow if (each.bits, each.shift) == (bits, 1)})
-        if not counts:
-            continue
-        parts = []
-        for groups in counts:
-            widths = [needed_width(study, bits, groups, 1, mode) for mode in ("wrap", "saturate")]
-            wrap, saturate = (f"{each}" if each else "more" for each in widths)
-            parts.append(f"{groups}: {wrap}" + ("" if wrap == saturate else f" ({saturate} if it saturates)"))
-        yield (
-            "width",
-            f"INT{bits}, bits of an accumulator that loses nothing on {study.places[0]}, by groups: {', '.join(parts)}."
-            + _saturating(study, bits),
-        )
+        parts = [f"{groups}: {_width_words(study, bits, groups)}" for groups in counts]
+        if parts:
+            yield (
+                "width",
+                f"INT{bits}, bits of an accumulator that loses nothing, by groups: {', '.join(parts)}."
+                + _narrow(study, bits),
+            )
 
 
-def _saturating(study: Study, bits: int) -> str:
-    """Say what saturation saves where INT32, or the widest that was tried, overflows."""
+def _width_words(study: Study, bits: int, groups: int) -> str:
+    """Return the width that is needed wherever it was tried; what saturates may do with less."""
+    places = unique(each.where for each in study.overflow)
+    needed = {
+        mode: [needed_width(study, where, bits, groups, mode) for where in places]
+        for mode in ("wrap", "saturate")
+    }
+    words = [
+        "more" if None in widths else str(max(width for width in widths if width is not None))
+        for widths in needed.values()
+    ]
+    return words[0] if words[0] == words[1] else f"{words[0]} ({words[1]} if it saturates)"
+
+
+def _narrow(study: Study, bits: int) -> str:
+    """Say what saturation saves where INT32 overflows."""
     rows = [each for each in study.overflow if (each.bits, each.shift, each.width) == (bits, 1, USUAL_BITS)]
     lost = [each for each in rows if each.overflows_per_million]
     if not lost:
         return f" INT{USUAL_BITS} never overflowed." if rows else ""
     worst = max(lost, key=lambda each: each.groups)
-    pair = {each.mode: each.db for each in lost if each.groups == worst.groups}
-    return (
-        f" In {USUAL_BITS} bits {worst.groups} groups overflow: "
-        + ", ".join(f"{db:.1f} dB if it {mode}s" for mode, db in pair.items())
-        + "."
-    )
+    same = [each for each in lost if (each.groups, each.where) == (worst.groups, worst.where)]
+    levels = ", ".join(f"{each.db:.1f} dB if it {each.mode}s" for each in same)
+    return f" With {worst.groups} groups INT{USUAL_BITS} overflows: {levels} ({worst.where})."
 
 
 def _shifts(study: Study) -> Iterator[tuple[str, str]]:
-    widest = max((each.width for each in study.overflow), default=0)
-    for bits in unique(each.bits for each in study.overflow):
-        rows = [
-            each for each in study.overflow if (each.bits, each.width, each.mode) == (bits, widest, "wrap")
-        ]
-        best = {
-            shift: max((each.db for each in rows if each.shift == shift), default=0.0)
-            for shift in sorted({each.shift for each in rows})
-        }
-        if len(best) > 1:
-            levels = ", ".join(f"{shift}: {db:.1f} dB" for shift, db in best.items())
-            yield "shift range", f"INT{bits}, best of all numbers of groups, by bits of a shift: {levels}."
+    """Say what larger steps between scales lose, with the number of groups that is best for each."""
+    for where in unique(each.where for each in study.overflow):
+        for bits in unique(each.bits for each in study.overflow):
+            best: dict[int, Overflow] = {}
+            for each in study.overflow:
+                if (each.where, each.bits, each.mode) != (where, bits, "wrap"):
+                    continue
+                known = best.get(each.shift)
+                if known is None or (each.db, -each.groups) > (known.db, -known.groups):
+                    best[each.shift] = each
+            levels = [
+                f"{shift}: {each.db:.1f} dB with {counted(each.groups)}"
+                for shift, each in sorted(best.items())
+            ]
+            if len(levels) > 1:
+                yield "shift range", f"INT{bits} on {where}, by bits of a shift: {', '.join(levels)}."
 
 
 def _groups(study: Study) -> Iterator[tuple[str, str]]:
@@ -90,7 +100,7 @@ def _time_of(study: Study, bits: int, groups: int) -> str:
     """Say what so many groups take in time, with and without hardware, in the schemes of so many bits."""
     parts = []
     for scheme in study.schemes:
-        if (4 if "4" in scheme else 8) != bits:
+        if bits_of(scheme) != bits:
             continue
         m = max((each.m for each in study.borders), default=0)
         rows = [each for each in study.borders if (each.method.scheme, each.m) == (scheme, m)]
@@ -104,7 +114,7 @@ def _time_of(study: Study, bits: int, groups: int) -> str:
         if alone and today and shifted:
             base = min(alone)
             parts.append(
-                f"{scheme} {100 * (min(today) / base - 1):+.1f} % ({100 * (min(shifted) / base - 1):+.1f} %)"
+                f"{scheme} {signed(100 * (min(today) / base - 1))} % ({signed(100 * (min(shifted) / base - 1))} %)"
             )
     return f", for so much time (with the extension) at M = {m}: {', '.join(parts)}" if parts else ""
 
@@ -112,15 +122,25 @@ def _time_of(study: Study, bits: int, groups: int) -> str:
 def _ends(study: Study) -> Iterator[tuple[str, str]]:
     for scheme in unique(each.scheme for each in study.ends):
         rows = [each for each in study.ends if each.scheme == scheme]
-        yield "ends of groups", f"{scheme}, steps of {rows[0].step}: {'; '.join(map(_end_words, rows))}."
+        zeros = _range([each.zeros_pct for each in rows])
+        saved = _range([100 * (1 - each.aligned_us / each.padded_us) for each in rows])
+        lost = _range([each.padded_db - each.aligned_db for each in rows if not each.overflows])
+        counts = unique(each.groups for each in rows if each.overflows)
+        yield (
+            "ends of groups",
+            f"{scheme}, steps of {rows[0].step} columns: padding multiplies {zeros} % zeros; alignment saves "
+            f"{saved} % of the time"
+            + (f" and loses {lost} dB" if lost else "")
+            + (f"; INT32 overflows with {', '.join(map(str, counts))} groups" if counts else "")
+            + ".",
+        )
 
 
-def _end_words(each: Ends) -> str:
-    lost = f"{each.padded_db - each.aligned_db:.1f} dB" if not each.overflows else "sums that overflow INT32"
-    return (
-        f"{each.groups} groups, M = {each.m}: alignment takes {100 * (each.aligned_us / each.padded_us - 1):+.1f} % "
-        f"time against {each.zeros_pct:.1f} % zeros and loses {lost}"
-    )
+def _range(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    low, high = f"{min(values):.1f}", f"{max(values):.1f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _orders(study: Study) -> Iterator[tuple[str, str]]:
@@ -128,8 +148,8 @@ def _orders(study: Study) -> Iterator[tuple[str, str]]:
         gather, scatter = each.gather_us - each.plain_us, each.scatter_us - each.plain_us
         yield (
             "orders",
-            f"an order per chunk costs the producer of {each.m} × {each.k} activations {gather:+.1f} µs if it gathers, "
-            f"{scatter:+.1f} µs if it scatters, on {each.plain_us:.1f} µs; an order for all chunks nothing.",
+            f"an order per chunk costs who quantizes {each.m} × {each.k} numbers {signed(gather)} µs if it gathers "
+            f"and {signed(scatter)} µs if it scatters, on {each.plain_us:.1f} µs; an order for all chunks nothing.",
         )
     lost = [
         f"{each.own_db - each.shared_db:.1f} dB ({each.drift_octaves:g} octaves)"

@@ -85,7 +85,7 @@ def page(study: Study) -> str:
         said(conclusion(study)),
         "All of it is simulated or computed; nothing on this page was measured. Times are those of the linear layers; "
         "the rest of a step (head in FP16, attention, launches of the other kernels) is a lower bound, so that a gain "
-        "of the whole step is an upper one. Quantizing activations is the producers', and in no time of these.",
+        "of the whole step is an upper one. Quantizing activations belongs to the layer before and is not counted.",
         *_notes(study),
         "## Time over M and models",
         _picture("times"),

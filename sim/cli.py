@@ -174,7 +174,7 @@ def trace(
 
 
 @app.command()
-def schema(what: Annotated[str, typer.Argument(help="gpu or sweep.")] = "gpu") -> None:
+def schema(what: Annotated[str, typer.Argument(help="gpu, sweep or study.")] = "gpu") -> None:
     """Print the JSON Schema of a kind of YAML file, for editors."""
     from sim.commands import listing
 

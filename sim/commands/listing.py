@@ -102,6 +102,12 @@ def _gpu_schema() -> object:
     return gpu_schema()
 
 
+def _study_schema() -> object:
+    from sim.commands.study_config import StudyFile
+
+    return StudyFile.model_json_schema()
+
+
 def _sweep_schema() -> object:
     from sim.dse.spec import SweepFile
 
@@ -118,4 +124,8 @@ KINDS: dict[str, tuple[tuple[str, ...], Callable[[], Rows]]] = {
     "reports": (("report", "what it shows"), _reports),
     "tiles": (("tile", "scheme"), _tiles),
 }
-SCHEMAS: dict[str, Callable[[], object]] = {"gpu": _gpu_schema, "sweep": _sweep_schema}
+SCHEMAS: dict[str, Callable[[], object]] = {
+    "gpu": _gpu_schema,
+    "sweep": _sweep_schema,
+    "study": _study_schema,
+}

@@ -15,6 +15,7 @@ from reports.accumulator import (
     OrderLevel,
     OrderTime,
     Overflow,
+    Skipped,
     Study,
 )
 from reports.accumulator_conclusion import conclusion
@@ -25,6 +26,7 @@ from sim.commands.selection import machine
 from sim.commands.study_config import DEFAULT, StudyFile, load_study
 from sim.commands.terminal import say
 from sim.dse.files import make_directory
+from sim.errors import TcsimError
 from workloads.accuracy.study import MINILM
 
 Row = TypeVar("Row")
@@ -58,6 +60,10 @@ def run(asked: StudyFile, arch: str, workers: int | None, out: Path | None, quie
     runs = study_points.run(arch, study_times.wanted(asked), workers, out, quiet)
     numbers = study_numerics.compute(asked, workers, quiet)
     others = study_hardware.compute(asked, arch, workers)
+    timed = tuple(study_times.timed(asked, runs))
+    ran = {each.method.scheme for each in timed}
+    if not ran & set(asked.schemes):
+        raise TcsimError(f"{arch} runs none of {', '.join(asked.schemes)}: {runs.skipped[0].why}")
     contenders = tuple(study_times.contenders(asked, runs))
     used = {name for each in contenders for name in each.method.extensions.split("+") if name}
     places = study_numerics.places(asked)
@@ -66,10 +72,11 @@ def run(asked: StudyFile, arch: str, workers: int | None, out: Path | None, quie
         arch=gpu.name,
         sms=gpu.sm.count,
         models=tuple(each.name for each in study_times.models(asked)),
+        schemes=tuple(each for each in asked.schemes if each in ran),
         phases=study_times.phases(asked),
         groups=tuple(sorted(asked.groups)),
         places=places,
-        timed=tuple(study_times.timed(asked, runs)),
+        timed=timed,
         rest=tuple(study_times.rests(asked, runs)),
         borders=tuple(study_times.bordered(asked, runs)),
         overflow=_of(numbers, Overflow),
@@ -82,7 +89,7 @@ def run(asked: StudyFile, arch: str, workers: int | None, out: Path | None, quie
         ends=_of(others, Ends),
         order_times=_of(others, OrderTime),
         order_levels=_of(numbers, OrderLevel),
-        skipped=runs.skipped,
+        skipped=(*runs.skipped, *_of(others, Skipped)),
         notes=(NO_MINILM,) if asked.accuracy.minilm and MINILM not in places else (),
     )
 

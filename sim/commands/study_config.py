@@ -38,6 +38,9 @@ Profile = Literal["outliers", "even"]
 Bits = Annotated[tuple[Literal[4, 8], ...], Field(min_length=1), Once]
 Sizes = Annotated[tuple[Rows, ...], Field(min_length=1), Once]
 Counts = Annotated[tuple[Count, ...], Field(min_length=1), Once]
+ModelNames = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...], Field(min_length=1), Once
+]
 Names = Annotated[tuple[Name, ...], Field(min_length=1), Once]
 
 
@@ -145,7 +148,7 @@ class StudyFile(Strict):
     """The whole file."""
 
     title: Name
-    models: Names
+    models: ModelNames
     decode: Decode
     prefill: Prefill
     schemes: Names

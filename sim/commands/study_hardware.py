@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.accumulator import Ends, Hardware, OrderTime, Shifter
-from reports.shifter_cost import PLACES, shift_share
-from sim.arch.accumulator import described, load_costs, overhead
+from reports.accumulator import Ends, Hardware, OrderTime, Shifter, Skipped
+from reports.shifter_cost import PLACES, Unit, shift_share
+from sim.arch.accumulator import load_costs, overhead
 from sim.commands.grouping import Matmul, grouping_costs, order_cost
 from sim.commands.parallel import in_order
 from sim.commands.study_config import StudyFile
@@ -44,7 +44,8 @@ def shifters(study: StudyFile) -> Iterator[Shifter]:
 
 def unit_words(study: StudyFile) -> str:
     """Say which unit that is, and in what it was synthesized."""
-    return f"{described(study.hardware.design())}, {load_costs().library}"
+    unit = Unit(study.hardware.unit, study.hardware.operand_bits, study.hardware.length)
+    return f"{unit.label}, an accumulator of 32 bits, {load_costs().library}"
 
 
 def quantities(study: StudyFile, others: tuple[str, ...]) -> Iterator[Hardware]:
@@ -85,18 +86,24 @@ def tasks(study: StudyFile, arch: str) -> list[Task]:
     return [*found, *(Task(arch, m, study.orders.k) for m in study.orders.m)]
 
 
-def compute(study: StudyFile, arch: str, workers: int | None) -> tuple[Ends | OrderTime, ...]:
+def compute(study: StudyFile, arch: str, workers: int | None) -> tuple[Ends | OrderTime | Skipped, ...]:
     """Do all of it."""
     rows = in_order(perform, tasks(study, arch), workers or default_workers())
     return tuple(row for found in rows for row in found)
 
 
-def perform(task: Task) -> tuple[Ends | OrderTime, ...]:
-    """Do one of them."""
-    if task.scheme:
-        return tuple(_ends(task))
+def perform(task: Task) -> tuple[Ends | OrderTime | Skipped, ...]:
+    """Do one of them, or say why this machine does not run it."""
+    try:
+        return tuple(_ends(task)) if task.scheme else (_order(task),)
+    except TcsimError as error:
+        what = f"ends of the groups of {task.scheme}" if task.scheme else "orders of channels"
+        return (Skipped(f"{what}, M = {task.m}", str(error)),)
+
+
+def _order(task: Task) -> OrderTime:
     found = order_cost(task.arch, task.m, task.k)
-    return (OrderTime(task.m, task.k, found.plain_us, found.gather_us, found.scatter_us),)
+    return OrderTime(task.m, task.k, found.plain_us, found.gather_us, found.scatter_us)
 
 
 def _ends(task: Task) -> Iterator[Ends]:

@@ -78,7 +78,8 @@ def tasks(study: StudyFile) -> list[Task]:
             for count in study.accuracy.groups
         ),
         *(
-            Task("widths", where=places(study)[0], bits=bits, groups=count, shift=shift, widths=wide.widths)
+            Task("widths", where=where, bits=bits, groups=count, shift=shift, widths=wide.widths)
+            for where in study.accuracy.profiles
             for bits in wide.bits
             for shift in wide.shifts
             for count in sorted({groups_for(groups, shift) for groups in wide.groups})
@@ -135,14 +136,22 @@ def overflows(task: Task) -> Iterator[Overflow]:
     codes, scales = quantized_rows(weight, task.bits)
     found = decompose(x - middle, task.groups, task.bits, 2**task.shift)
     steps = step_sums(found.codes, codes[:, found.order], found.sizes)
-    exact = hold(steps, shift=task.shift).widest_bits
     want, share = x @ weight.T, ordinary_share_db(drawn)
+    exact = hold(steps, shift=task.shift)
     for width in task.widths:
         for mode in MODES:
-            run = hold(steps, width, mode, task.shift)
-            db = sqnr_db(want, run.sums * found.scale * scales + middle @ weight.T) + share
-            per_million = 1e6 * run.overflows / run.steps
-            yield Overflow(task.bits, task.groups, task.shift, width, mode, per_million, db, exact)
+            run = exact if width >= exact.widest_bits else hold(steps, width, mode, task.shift)
+            yield Overflow(
+                task.where,
+                task.bits,
+                task.groups,
+                task.shift,
+                width,
+                mode,
+                1e6 * run.overflows / run.steps,
+                sqnr_db(want, run.sums * found.scale * scales + middle @ weight.T) + share,
+                exact.widest_bits,
+            )
 
 
 def order_level(task: Task) -> OrderLevel:

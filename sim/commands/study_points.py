@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, combinations
 from pathlib import Path
 
 from gpu_kernels import catalog
@@ -23,6 +24,7 @@ from workloads.schemes.base import OptionValue, get_scheme
 
 EXTENSION = "tender_accumulator"
 STORE = "results.sqlite"
+MOST_EXTENSIONS = 2  # beside the accumulator, that one kernel asks for
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def on_machine(arch: str, what: Kernel) -> tuple[str, ...] | TcsimError:
     others = [name for name in available_extensions() if name != EXTENSION]
     options = get_scheme(what.scheme).check_options(dict(what.options))
     refusal: TcsimError = TcsimError("")
-    for more in ((), *((name,) for name in others)):
+    for more in chain.from_iterable(combinations(others, count) for count in range(MOST_EXTENSIONS + 1)):
         try:
             catalog.launches(what.scheme, 16, 4096, 4096, options, machine(arch))
             check(Point(arch, (), (*own, *more), what.scheme, what.options, None, 16, 4096, 4096))
@@ -164,10 +166,10 @@ def point_of(arch: str, wanted: Wanted) -> Point | tuple[str, str]:
     what = wanted.kernel
     extensions = on_machine(arch, what)
     if isinstance(extensions, TcsimError):
-        return what.scheme, str(extensions)
+        return what.scheme, str(extensions).rpartition(": ")[2]
     try:
         return check(
             Point(arch, (), extensions, what.scheme, what.options, None, wanted.m, wanted.n, wanted.k)
         )
     except TcsimError as error:
-        return f"{what.scheme}, N = {wanted.n}, K = {wanted.k}", str(error)
+        return f"{what.scheme}, N = {wanted.n}, K = {wanted.k}", str(error).rpartition(": ")[2]

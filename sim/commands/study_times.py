@@ -22,6 +22,7 @@ from sim.errors import TcsimError
 from sim.extensions import get_extension
 from workloads.llm import Layer, Model, load_model
 
+LARGEST_M = 2**30
 HEAD_SCHEMES = ("fp16", "fp16_wgmma")  # the head stays in FP16, by the faster of them
 
 
@@ -51,16 +52,15 @@ def contending(study: StudyFile) -> list[tuple[ContenderChoice, Kernel]]:
 
 
 def on_models(study: StudyFile) -> list[tuple[Model, Layer, Wanted]]:
-    """Return the launches of the models' linear layers."""
-    limits: dict[Kernel, int] = {}
-    for choice, each in contending(study):
-        limits[each] = max(limits.get(each, 0), choice.up_to_m or 2**30)
-    limits |= dict.fromkeys(compared(study), 2**30)
+    """Return the launches of the models' linear layers: variants of all models, contenders of the first."""
+    every = models(study)
+    asked = [(each, every, LARGEST_M) for each in compared(study)]
+    asked += [(each, every[:1], choice.up_to_m or LARGEST_M) for choice, each in contending(study)]
     return list(
         dict.fromkeys(
             (model, layer, Wanted(each, m, layer.n, layer.k))
-            for each, limit in limits.items()
-            for model in models(study)
+            for each, its_models, limit in asked
+            for model in its_models
             for layer in model.linear_layers()
             for _, m in phases(study)
             if m <= limit

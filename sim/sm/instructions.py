@@ -63,7 +63,7 @@ def tensor_ops(program: Program, gpu: GpuSpec) -> list[TensorOp]:
 def _tensor_op(program: Program, gpu: GpuSpec, index: int) -> TensorOp:
     name, tensor = program.mma_names[index], gpu.sm.tensor
     shape = parse_wgmma(name)
-    key = f"{shape.accumulator}.{shape.input}" if shape else name
+    key = shape.types if shape else name
     table: Mapping[str, object] = tensor.wgmma if shape else tensor.mma
     if key not in table:
         first = int(np.flatnonzero(program.mma == index)[0])
@@ -79,7 +79,7 @@ def tensor_op(name: str, tensor: TensorCore) -> TensorOp:
     shape = parse_wgmma(name)
     if shape is None:
         return tensor.mma[name]
-    op = tensor.wgmma[f"{shape.accumulator}.{shape.input}"]
+    op = tensor.wgmma[shape.types]
     busy = shape.n * op.column_interval_cycles
     if shape.a_in_registers:
         least = max(busy, tensor.wgmma_register_interval_cycles)

@@ -187,7 +187,7 @@ def test_the_plain_list_names_every_kind(invoke: Invoke) -> None:
     assert {"h200", "w4a16,", "llama3-8b,"} & set(out.split())
 
 
-@pytest.mark.parametrize("what", ["gpu", "sweep"])
+@pytest.mark.parametrize("what", ["gpu", "sweep", "study"])
 def test_schemas_are_json(invoke: Invoke, what: str) -> None:
     _, out, _ = invoke("schema", what)
     assert json.loads(out)["type"] == "object"

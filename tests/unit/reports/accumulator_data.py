@@ -64,6 +64,7 @@ def study(
         arch="h200",
         sms=132,
         models=(MODEL,),
+        schemes=(WIDE, BYTES),
         phases=PHASES,
         groups=(8, 20),
         places=("llm_int8_6.7b",),
@@ -89,7 +90,16 @@ def study(
             ),
         ),
         overflow=tuple(
-            Overflow(8, groups, shift, width, mode, *((0.0, db) if width >= 24 else (9.0, -2.0)), 24)
+            Overflow(
+                "llm_int8_6.7b",
+                8,
+                groups,
+                shift,
+                width,
+                mode,
+                *((0.0, db) if width >= 24 else (9.0, -2.0)),
+                24,
+            )
             for groups, shift, db in ((1, 1, 20.0), (8, 1, 36.0), (5, 2, 33.0))
             for width in (16, 24, 32)
             for mode in ("wrap", "saturate")
