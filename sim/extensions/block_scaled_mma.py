@@ -76,7 +76,7 @@ class BlockScaledMma(MarkedExtension):
                 SUMS * 0.1,
                 "pJ",
                 "literature: Horowitz, ISSCC 2014: an FP32 addition takes 0.8 pJ more than an INT32 one in 45 nm; "
-                "assumed: an eighth of it in a 5 nm class process, for each of 128 sums",
+                "assumed: an eighth of it in a 5 nm class process, for each of 128 sums; FP4's second 128 are left out",
             ),
             "area": Quantity(
                 SUMS_PER_CYCLE * SUM_GATES * GATE_UM2,
