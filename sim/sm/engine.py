@@ -59,7 +59,6 @@ EVENT_BITS, COUNTER_BITS, WAVE_BITS, WARP_BITS, ROW_BITS = 3, 3, 10, 16, 22
 (W_ROW, W_UNTIL, W_SINCE, W_WHY, W_HELD, W_OUT, W_COPIES, W_COPIED, W_HEAD, W_GROUPS, W_ARRIVAL, W_REQUESTS,
  W_RESUME, W_LOOP, W_LEFT, W_BORN, W_ISSUED, W_LAUNCHED, W_QUEUED, W_OPEN, W_AWAITED, W_STORED,
  W_FENCE, W_RETURN, W_TURN, W_FIELDS) = range(26)  # fmt: skip
-PASSED = -1  # of W_FENCE
 # sub-core state
 # B_PORTS: cycle at which the read ports of its register file are free
 B_NEXT, B_LAST, B_ADDRESS, B_HEAD, B_TAKEN, B_COUNT, B_WARPS, B_GEMM, B_PORTS, B_FIELDS = range(10)
@@ -677,24 +676,20 @@ def _blocked(m: Machine, c: Columns, st: State, warps: int, core: int, w: int, t
 def _fenced(m: Machine, c: Columns, st: State, warps: int, core: int, w: int, pc: int, t: int) -> bool:
     """Whether a fence, sent when it was first looked at, or something asked before it is still on its way.
 
-    An SM completes its fences one after the other: one whose turn has come is PASSED.
+    An SM completes fences that have something to wait for one after the other, beside what they wait for.
     """
-    if st.warp[w, W_FENCE] == PASSED:
-        return False
     if st.warp[w, W_FENCE] == 0:
-        st.warp[w, W_FENCE] = t + max(1, m.membar_cycles - c.static[pc, y.S_STALL])
+        sm, sent = core // m.sub_cores, t + max(1, m.membar_cycles - c.static[pc, y.S_STALL])
+        st.warp[w, W_FENCE] = sent
+        if st.warp[w, W_OUT] > 0:
+            st.sm[sm, M_FENCE] = max(st.sm[sm, M_FENCE] + m.membar_ticks, sent * TICKS)
+            st.warp[w, W_FENCE] = st.sm[sm, M_FENCE] // TICKS
         cta = st.slot[w // warps, C_CTA]
         if st.first_store[cta] < FAR:
             st.first_fence[cta] = min(st.first_fence[cta], t)
     if st.warp[w, W_OUT] > 0:
         return _sleep(st, w, y.MEMBAR_STALL, FAR)
-    sm = core // m.sub_cores
-    turn = max(st.warp[w, W_FENCE], st.sm[sm, M_FENCE] // TICKS)
-    if turn > t:
-        return _sleep(st, w, y.MEMBAR_STALL, turn)
-    st.sm[sm, M_FENCE] = max(st.sm[sm, M_FENCE], t * TICKS) + m.membar_ticks
-    st.warp[w, W_FENCE] = PASSED
-    return False
+    return st.warp[w, W_FENCE] > t and _sleep(st, w, y.MEMBAR_STALL, st.warp[w, W_FENCE])
 
 
 @hot

@@ -42,8 +42,7 @@ class Warp:
     why: int = y.WAIT  # what `ready` waits for
     barrier: int = -1  # at which it waits
     outstanding: int = 0
-    fence: int = 0  # cycle at which the fence it waits for is back, 0 = none was sent
-    passed: bool = False  # it was back, and the SM has completed it
+    fence: int = 0  # cycle at which the fence it waits for completes, 0 = none was sent
     copies: int = 0
     copied: int = 0
     groups: deque[int] = field(default_factory=deque)
@@ -124,7 +123,7 @@ class Sm:
     data: int = 0  # tick at which the shared data pipe is free
     tags: int = 0  # tick at which the next access to global memory may look up its lines
     port: int = 0  # tick at which the port from L2 is free
-    fence: int = 0  # tick from which the next fence may be sent
+    fence: int = 0  # tick at which the last fence sent completes
     turn: int = 0
     served: int = 0  # ticks that the data pipe has given to accesses
     arriving: int = 0  # tick at which the mbarrier unit takes the next arrival
@@ -550,19 +549,17 @@ class Twin:
     def fenced(self, warp: Warp, static: list[int], t: int) -> bool:
         """Whether a fence, sent when it was first looked at, or something asked before it is still on its way.
 
-        An SM completes its fences one after the other: one whose turn has come has passed.
+        An SM completes fences that have something to wait for one after the other, beside what they wait for.
         """
-        if warp.passed:
-            return False
         if not warp.fence:
-            warp.fence = t + max(1, self.m.membar_cycles - static[y.S_STALL])
+            sm, sent = warp.cta.sm, t + max(1, self.m.membar_cycles - static[y.S_STALL])
+            warp.fence = sent
+            if warp.outstanding > 0:
+                sm.fence = max(sm.fence + self.m.membar_ticks, sent * TICKS)
+                warp.fence = sm.fence // TICKS
             if self.first_store[warp.cta.number] < y.FAR:
                 self.first_fence[warp.cta.number] = min(self.first_fence[warp.cta.number], t)
-        if warp.outstanding > 0 or max(warp.fence, warp.cta.sm.fence // TICKS) > t:
-            return True
-        warp.cta.sm.fence = max(warp.cta.sm.fence, t * TICKS) + self.m.membar_ticks
-        warp.passed = True
-        return False
+        return warp.outstanding > 0 or warp.fence > t
 
     def async_stall(self, warp: Warp, static: list[int], unit: int) -> int | None:
         """Return what of the tensor cores or of an mbarrier a warp waits for."""
@@ -646,7 +643,7 @@ class Twin:
         elif unit == Unit.BRANCH:
             warp.ready += int(self.c.rows[warp.row, y.R_COST])
         elif unit == Unit.MEMBAR:
-            warp.fence, warp.passed = 0, False
+            warp.fence = 0
         else:
             self.execute_async(warp, static, unit, t)
 

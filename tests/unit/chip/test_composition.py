@@ -114,8 +114,8 @@ GRIDS = [
 # Where SMs and server need about the same time, requests queue behind each other's bursts in part, and where the last
 # CTAs go depends on whose slots fall free first; the fluid model knows averages only.
 CROSSOVER = {
-    ("16x64", 24, 256.0), ("16x64", 24, 64.0), ("64x128", 32, 256.0), ("64x128", 32, 64.0), ("128x128", 64, 256.0), ("128x128", 24, 256.0),
-    ("128x128", 24, 64.0),
+    ("16x64", 24, 256.0), ("16x64", 24, 64.0), ("64x128", 32, 64.0),
+    ("128x128", 64, 256.0), ("128x128", 24, 256.0), ("128x128", 24, 64.0),
 }  # fmt: skip
 TOLERANCE = 0.02
 
