@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from sim.arch.checks import mma_ops
 from sim.arch.spec import GpuSpec
+from sim.chip.curves import TracedClass
 from sim.chip.memory_system import MemorySystem
 from sim.chip.operations import accumulator_blocks, input_type, mma_counts, warp_ops
-from sim.chip.run import ChipRun, TracedClass
+from sim.chip.run import ChipRun
 from sim.exec.execute import execute_grid
 from sim.isa.launch import KernelLaunch
 from sim.isa.trace import WarpTrace

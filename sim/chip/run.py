@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from bisect import bisect_left
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -13,40 +11,28 @@ import numpy.typing as npt
 
 from sim.arch.spec import GpuSpec
 from sim.chip.cache import Cache
+from sim.chip.curves import LatencyCurve, SmTimer, TracedClass, one_loop_per_warp
 from sim.chip.device import STREAMING, CtaWork, DeviceRun, run_device
 from sim.chip.fixed_cost import fixed_cost_us
 from sim.chip.memory_system import MemorySystem
 from sim.chip.occupancy import Occupancy, occupancy
 from sim.chip.operations import input_type, mma_counts, warp_ops
 from sim.chip.sharing import merged_shares
-from sim.chip.traffic import CtaTraffic, DramTraffic, cta_traffic, dram_traffic
+from sim.chip.traffic import DramTraffic, cta_traffic, dram_traffic
 from sim.chip.waits import awaited_share
 from sim.exec.execute import execute
 from sim.exec.probe import first_touches
 from sim.extensions import require_no_marks
 from sim.isa.launch import CtaClass, KernelLaunch
 from sim.isa.trace import WarpTrace
-from sim.sm.model import CtaTimer, Point
 from sim.sm.plan import MOST_ITERATIONS
 
 F64 = npt.NDArray[np.float64]
-TRACES_KEPT, TIMINGS_KEPT = 256, 4096
+TRACES_KEPT = 256
 
 _TRACES = Cache(TRACES_KEPT, lambda classes: sum(len(each.trace.pc) for each in classes))
 _TRAFFIC = Cache(TRACES_KEPT)
 _SHARES = Cache(TRACES_KEPT)
-_TIMINGS = Cache(TIMINGS_KEPT, lambda timer: timer.rows)
-
-
-@dataclass(frozen=True, eq=False)
-class TracedClass:
-    """One CTA class with what its representative did."""
-
-    cta_class: CtaClass
-    trace: WarpTrace
-    signature: str  # equal for traces that differ only in how often their loops ran
-    traffic: CtaTraffic
-    awaited: float  # of a stage's extra latency, what its waits see
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,77 +118,11 @@ def _signature(trace: WarpTrace) -> str:
     columns = (trace.offset, trace.pc, trace.lanes, trace.pattern, trace.lines, trace.sectors, trace.misses,
                trace.taken)  # fmt: skip
     loops = trace.loops.copy()
-    if _one_loop_per_warp(trace):
+    if one_loop_per_warp(trace):
         loops[:, 2] = np.minimum(loops[:, 2], MOST_ITERATIONS)
     for column in (*columns, loops, trace.patterns):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()
-
-
-def _one_loop_per_warp(trace: WarpTrace) -> bool:
-    """Say whether all warps run one loop, equally often: then its iterations alone tell long from short."""
-    warps = np.searchsorted(trace.offset, trace.loops[:, 0], side="right")
-    return len(trace.loops) > 0 and len(set(warps)) == len(warps) and len(set(trace.loops[:, 2])) == 1
-
-
-class SmTimer:
-    """Times CTA classes on one machine's SM; what was timed once, on any machine with the same SM, is kept."""
-
-    def __init__(self, gpu: GpuSpec) -> None:
-        numbers = gpu.sm.model_dump(
-            mode="json", exclude={"count", "max_clock_mhz", "mma_clock_mhz", "sustained_clock_mhz"}
-        )
-        l2 = gpu.l2.model_dump(
-            mode="json",
-            include={"near_latency_cycles", "far_latency_cycles", "far_fraction", "sm_port_bytes_per_cycle"},
-        )
-        self._gpu, self._identity = gpu, json.dumps([numbers, l2], sort_keys=True)
-
-    def curve(self, traced: TracedClass, resident: int) -> LatencyCurve:
-        """Return the time of ``resident`` CTAs of a class together on one SM, against loaded latency."""
-        key = (traced.signature, self._identity, resident)
-        timer = _TIMINGS.get(key, lambda: CtaTimer(traced.trace, self._gpu, resident))
-        if _one_loop_per_warp(traced.trace):
-            return LatencyCurve(timer, int(traced.trace.loops[0, 2]) + 1)
-        return LatencyCurve(timer, timer.iterations)
-
-
-class LatencyCurve:
-    """The phases of a CTA against latency: linear between timed points, and beyond the last as between the last two.
-
-    Phases: until the CTA first asks memory, until the bulk of what it asked is there, until it first stores, until it
-    waits at a fence for its stores (if it does), until its end.
-    """
-
-    def __init__(self, timer: CtaTimer, iterations: int) -> None:
-        self._timer, self._iterations = timer, iterations
-
-    def phases(self, latency: float) -> tuple[float, ...]:
-        """Return the cycles of each phase at a mean loaded latency; below the first point nothing is gained."""
-        x = self._timer.latencies
-        if latency <= x[0]:
-            return self._phases(0)
-        right = min(bisect_left(x, latency), len(x) - 1)
-        weight = (latency - x[right - 1]) / (x[right] - x[right - 1])
-        low, high = self._phases(right - 1), self._phases(right)
-        return tuple(a + weight * max(0.0, b - a) for a, b in zip(low, high, strict=True))
-
-    def _nearest(self, latency: float) -> int:
-        x = self._timer.latencies
-        return min(range(len(x)), key=lambda index: abs(x[index] - latency))
-
-    def _phases(self, index: int) -> tuple[float, ...]:
-        point = self._timer.point(index)
-        total = point.prologue + self._iterations * point.iteration + point.epilogue
-        tail = min(point.tail, total - point.lead)
-        finish = min(point.finish, tail)
-        handover = min(point.handover, finish)
-        storing = finish - handover if handover else 0.0
-        return point.lead, total - point.lead - tail, tail - finish, storing, finish - storing
-
-    def nearest(self, latency: float) -> Point:
-        """Return what was timed at the latency nearest to ``latency``."""
-        return self._timer.point(self._nearest(latency))
 
 
 def run_launch(

@@ -17,7 +17,8 @@ from gpu_kernels.measuring.rows import FOLDER, SUFFIX, Row, load_rows
 from reports.banks_data import Looked
 from sim.arch.spec import SharedMemory
 from sim.chip.accounting import breakdown_us, counters, usage
-from sim.chip.run import ChipRun, TracedClass, run_launch, trace_launch, traced_class
+from sim.chip.curves import TracedClass
+from sim.chip.run import ChipRun, run_launch, trace_launch, traced_class
 from sim.commands.selection import described_launches, machine
 from sim.errors import TcsimError
 from sim.isa.launch import KernelLaunch
@@ -66,11 +67,15 @@ def lookup_work(arch: str, n: int, k: int, weights: Path | None) -> list[Work]:
 
 
 def _tiles(scheme: str) -> list[str]:
-    """Name the tiles for the compared tokens; of those with the same table the one with most outputs."""
+    """Name the tiles for the compared tokens; of those with the same table the one with most outputs.
+
+    Tiles for one kind of machine only are passed over: they look up in the same tables.
+    """
     largest: dict[tuple[object, ...], str] = {}
     tiles = catalog.tiles(scheme)
     for name, tile in tiles.items():
-        if tile.tokens == TOKENS[scheme] and tile.options.get("lookup", "shared") == "shared":
+        compared = tile.tokens == TOKENS[scheme] and not tile.targets
+        if compared and tile.options.get("lookup", "shared") == "shared":
             key = (table_of(scheme, tile), *sorted(tile.options.items()))
             if key not in largest or tile.outputs > tiles[largest[key]].outputs:
                 largest[key] = name

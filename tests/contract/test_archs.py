@@ -10,9 +10,10 @@ from pydantic import BaseModel
 from sim.arch.hash import config_hash
 from sim.arch.leaves import SOURCE_KINDS
 from sim.arch.load import available, gpu_directory, load_gpu
-from sim.arch.spec import LoadedLatency
+from sim.arch.spec import LoadedLatency, StageExcess
 
 NAMES = available()
+CURVES = (LoadedLatency, StageExcess)
 
 
 def numbers(value: object, path: str) -> Iterator[str]:
@@ -23,7 +24,7 @@ def numbers(value: object, path: str) -> Iterator[str]:
     elif isinstance(value, dict):
         for name, inner in value.items():
             yield from numbers(inner, f"{path}.{name}")
-    elif isinstance(value, int | float) or (isinstance(value, tuple) and isinstance(value[0], LoadedLatency)):
+    elif isinstance(value, int | float) or (isinstance(value, tuple) and isinstance(value[0], CURVES)):
         yield path.removeprefix(".")
 
 

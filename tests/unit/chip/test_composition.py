@@ -12,9 +12,10 @@ import pytest
 from gpu_kernels.catalog import launches
 from sim.arch.load import load_gpu
 from sim.arch.spec import GpuSpec
+from sim.chip.curves import SmTimer
 from sim.chip.device import CtaWork, run_device
 from sim.chip.memory_system import MemorySystem
-from sim.chip.run import SmTimer, traced_class
+from sim.chip.run import traced_class
 from sim.exec.execute import execute
 from sim.isa.launch import CtaClass
 from sim.isa.trace import WarpTrace

@@ -13,6 +13,7 @@ from gpu_kernels.catalog import available, launches, tiles
 from gpu_kernels.measuring.launches import Launch, archive, archived, record, restore
 from gpu_kernels.measuring.rows import FOLDER, load_rows
 from gpu_kernels.programs.store import FOLDER as BUNDLED
+from gpu_kernels.programs.store import load_stem, read_manifest
 from sim.arch.load import load_gpu
 from sim.chip.run import launch_identity
 from sim.errors import ConfigError
@@ -66,7 +67,11 @@ def test_a_program_comes_back_from_the_archive_and_another_does_not(tmp_path: Pa
 
 def test_every_recorded_row_keeps_its_launch_and_its_program() -> None:
     folder = FOLDER / "h200"
-    programs = {path.name for path in (folder / "programs").glob("*.cubin.xz")}
+    kept = {path.name.partition(".")[0] for path in (folder / "programs").glob("*.cubin.xz")}
     rows = load_rows(folder)
     assert [row.tile for row in rows if row.launch is None] == []
-    assert {f"{row.program[:16]}.cubin.xz" for row in rows} == programs
+    measured = {row.program[:16] for row in rows}
+    stems = (stem for stem in read_manifest()["programs"] if stem.endswith(GPU.program_target))
+    bundled = {load_stem(stem).identity[:16] for stem in stems}
+    assert measured - bundled - kept == set(), "archive a kernel's program before it changes"
+    assert kept - measured == set()

@@ -50,7 +50,9 @@ def test_an_argument_is_the_map_of_where_the_buffer_lies() -> None:
     got = arguments(launch, pointers, driver)
     assert [each.nbytes for each in got] == [each.size for each in launch.program.params]
     assert isinstance(got[1], np.ndarray) and got[1].shape == (1,) and got[1].tobytes() == PATTERN
-    assert driver.told[2] == pointers["weights"], "the last map is that of the weights"
+    maps = [each for each in launch.args if isinstance(each, TensorMap)]
+    assert [each.buffer for each in maps] == ["activations", "weights", "activations"]
+    assert driver.told[2] == pointers["activations"], "the last map is that of the last tokens"
 
 
 def test_what_the_driver_refuses_is_named() -> None:
