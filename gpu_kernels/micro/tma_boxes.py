@@ -38,16 +38,19 @@ EDGE_KB = 64  # in flight
 IN_FLIGHT_KB = (8, 16, 32, 64, 128, 192)
 RING_DRAM_MB, RING_L2_MB = 2048, 16
 
-SOURCE = (
-    COPIES
-    + r"""
+BOXES = r"""
 struct alignas(64) TensorMap {
   unsigned char opaque[128];
 };
 #define BOX(to, map, column, row, bar)                                                                     \
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], "   \
                "[%1, {%3, %4}], [%2];" ::"r"(to), "l"(&map), "r"(bar), "r"(column), "r"(row) : "memory")
+"""
 
+SOURCE = (
+    COPIES
+    + BOXES
+    + r"""
 // One box at a time: 64 beside each other, then `rows` further down.
 MICRO(box, const char* data, const __grid_constant__ TensorMap map, u32 rows) {
   const u32 bar = shared_base();
