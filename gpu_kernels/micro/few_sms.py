@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gpu_kernels.micro.bandwidth import BENCHMARK as BANDWIDTH
 from gpu_kernels.micro.bandwidth import DEEP, HEAD, SMS, STAGE_BYTES, THREADS, scramble
-from gpu_kernels.micro.benchmark import Benchmark, Parameter, Point, Row, launch
+from gpu_kernels.micro.benchmark import Benchmark, Feed, Parameter, Point, Row, Table, launch, significant
 from gpu_kernels.micro.tma import BARRIER_BYTES, COPIES
 from gpu_kernels.micro.tma_boxes import BOXES
 from sim.isa.launch import Buffer, TensorMap
@@ -35,6 +35,7 @@ TRIPS = {"l2": 2048, "common": 2048, "dram": 512}
 STREAM_TRIPS = 8192
 INSIDE = (60, 34, 8)  # rows that exist, of a box
 RUNS = 4
+CLUSTER_SMS = SMS / 8  # l2.cluster_sms
 
 SOURCE = (
     HEAD[: HEAD.index("// A ring of stages")]
@@ -147,6 +148,24 @@ def _stream(runner: Runner, benchmark: Benchmark, data: Buffer, ctas: int) -> It
     yield from _rows(benchmark, found, "stream", {"ctas": ctas})
 
 
+def boxes_point(data: Buffer, level: str, kilobytes: int, offset: int, ctas: int, inside: int = 0) -> Point:
+    """Describe one depth and width; with ``inside`` each box has only so many rows, the matrix ends there."""
+    blocks, stages = DRAM_BLOCKS if level == "dram" else L2_BLOCKS, kilobytes * 1024 // BOX_BYTES
+    pitch = (blocks + 1) * ROW_BYTES
+    rows = inside or data.nbytes // pitch
+    place = TensorMap(data.name, 2, (pitch // 2, rows), (pitch,), (ROW_BYTES // 2, ROWS), ROW_BYTES)
+    down = ROWS * ctas if level == "dram" else 0
+    numbers = (ROWS, stages, blocks, offset // 2, down, int(level == "common"))
+    return Point(
+        "boxes",
+        ctas=ctas,
+        arguments=(data, place, *(np.uint32(each) for each in numbers)),
+        shared_bytes=BARRIER_BYTES + stages * BOX_BYTES,
+        cold=level == "dram",
+        simulated=False,
+    )
+
+
 def _boxes(
     runner: Runner,
     benchmark: Benchmark,
@@ -157,22 +176,9 @@ def _boxes(
     ctas: int,
     inside: int = 0,
 ) -> Iterator[Row]:
-    """Time one depth and width; with ``inside`` each box has only so many rows, the matrix ends there."""
-    blocks, stages = DRAM_BLOCKS if level == "dram" else L2_BLOCKS, kilobytes * 1024 // BOX_BYTES
-    pitch = (blocks + 1) * ROW_BYTES
-    rows = inside or data.nbytes // pitch
-    place = TensorMap(data.name, 2, (pitch // 2, rows), (pitch,), (ROW_BYTES // 2, ROWS), ROW_BYTES)
-    down = ROWS * ctas if level == "dram" else 0
-    numbers = (ROWS, stages, blocks, offset // 2, down, int(level == "common"))
-    point = Point(
-        "boxes",
-        ctas=ctas,
-        arguments=(data, place, *(np.uint32(each) for each in numbers)),
-        shared_bytes=BARRIER_BYTES + stages * BOX_BYTES,
-        cold=level == "dram",
-        simulated=False,
-    )
-    found = read(runner, benchmark, point, TRIPS[level], (TRIPS[level] + stages) * BOX_BYTES)
+    point = boxes_point(data, level, kilobytes, offset, ctas, inside)
+    nbytes = TRIPS[level] * BOX_BYTES + kilobytes * 1024
+    found = read(runner, benchmark, point, TRIPS[level], nbytes)
     params: dict[str, Parameter] = {"level": level, "kb": kilobytes, "offset": offset, "ctas": ctas}
     yield from _rows(benchmark, found, "boxes", {**params, **({"inside": inside} if inside else {})})
 
@@ -208,9 +214,53 @@ def _rows(benchmark: Benchmark, found: Reading, kernel: str, params: dict[str, P
             yield Row(benchmark.name, f"{kernel} {tail}", every, mean, "bytes/cycle/SM", 0.0, RUNS)
 
 
+def busy_share(table: Table) -> list[dict[str, float]]:
+    """Return what part of L2's bandwidth SMs get together, each as much as the slowest, against how many there are."""
+    together = {
+        int(row.params["ctas"]): float(row.params["ctas"]) * row.value
+        for row in table.values("stream")
+        if row.params["of"] == "slowest"
+    }
+    points, most = [{"busy": 0.0, "share": 0.0}], 0.0
+    for ctas in sorted(together)[:-1]:
+        most = max(most, min(1.0, together[ctas] / together[SMS]))
+        points.append({"busy": significant(ctas / SMS, 3), "share": significant(most, 3)})
+    return [*points, {"busy": 1.0, "share": 1.0}]
+
+
+def late_share(table: Table) -> float:
+    """Return what part of the answers that SMs could share they do not, while they also read data of their own.
+
+    Half of what a CTA reads all of them read. L2 is the limit where more than three quarters of the SMs are at work:
+    the less it sends twice, the faster they are.
+    """
+    found = []
+    for ctas in (each for each in BUSY if each >= FEW[-2]):
+        own, common = (_mean_rate(table, level, ctas) for level in ("l2", "common"))
+        alone = 0.5 + 0.5 / (CLUSTER_SMS * ctas / SMS)
+        found.append((own / common - alone) / (1.0 - alone))
+    return float(np.mean(found))
+
+
+def _mean_rate(table: Table, level: str, ctas: int) -> float:
+    shape: dict[str, Parameter] = {"level": level, "kb": DEPTHS_KB[-1], "offset": 0, "ctas": ctas}
+    return table.value("boxes", **shape, of="all", sms=ctas)
+
+
+def piece_interval(table: Table) -> float:
+    """Return what a piece of a row takes: one SM, each row cut in two by a line's end."""
+    shape: dict[str, Parameter] = {"level": "l2", "kb": 64, "offset": 64, "ctas": 1}
+    return BOX_BYTES / table.value("boxes", **shape, of="all", sms=1) / (2 * ROWS)
+
+
 BENCHMARK = Benchmark(
     name="few_sms",
     about="bytes per cycle of an SM against how many SMs are at work; rows of boxes that begin inside a line",
     source=SOURCE,
+    feeds=(
+        Feed("l2.busy_share", busy_share),
+        Feed("l2.late_share", late_share, digits=2),
+        Feed("sm.bulk_copy.piece_interval_cycles", piece_interval),
+    ),
     measure=_measure,
 )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from sim.arch.spec import Dram, GpuSpec, SharedMemory, Sm, TensorCore
+from sim.arch.spec import Dram, GpuSpec, L2Cache, SharedMemory, Sm, TensorCore
 from sim.config import KeyPath, dotted
 
 Finding = tuple[KeyPath, str]
@@ -20,6 +20,7 @@ def findings(gpu: GpuSpec) -> Iterator[Finding]:
     yield from _tensor(gpu.sm.tensor, gpu.sm.sub_cores)
     yield from _energy(gpu)
     yield from _caches(gpu)
+    yield from _busy(gpu.l2)
     yield from _dram(gpu.dram)
 
 
@@ -94,6 +95,10 @@ def _caches(gpu: GpuSpec) -> Iterator[Finding]:
     )
 
 
+def _busy(l2: L2Cache) -> Iterator[Finding]:
+    yield from _curve(("l2", "busy_share"), [(each.busy, each.share) for each in l2.busy_share], "", "busy")
+
+
 def _dram(dram: Dram) -> Iterator[Finding]:
     path = ("dram", "bandwidth_gb_per_s")
     yield from _at_most(path, dram.bandwidth_gb_per_s, "dram.peak_gb_per_s", dram.peak_gb_per_s)
@@ -103,14 +108,16 @@ def _dram(dram: Dram) -> Iterator[Finding]:
     yield from _curve(("dram", "stage_excess"), excess, "")
 
 
-def _curve(path: KeyPath, points: Sequence[tuple[float, float]], unit: str) -> Iterator[Finding]:
-    """Check a curve against utilization: from 0 to 1, never falling."""
+def _curve(
+    path: KeyPath, points: Sequence[tuple[float, float]], unit: str, against: str = "utilization"
+) -> Iterator[Finding]:
+    """Check a curve: from 0 to 1, never falling."""
     first, last = points[0][0], points[-1][0]
     if (first, last) != (0.0, 1.0):
-        yield path, f"got utilization from {first:g} to {last:g}, allowed: from 0 to 1"
+        yield path, f"got {against} from {first:g} to {last:g}, allowed: from 0 to 1"
     for (low, before), (high, after) in pairwise(points):
         if high <= low:
-            yield path, f"got utilization {high:g} after {low:g}, allowed: rising"
+            yield path, f"got {against} {high:g} after {low:g}, allowed: rising"
         if after < before:
             yield path, f"got {after:g}{unit} after {before:g}{unit}, allowed: not falling"
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import arch_configs
 from sim.arch.leaves import EXTENDS, MAX_SOURCE_CHARACTERS, PLAIN, SOURCE_KINDS
-from sim.arch.spec import GpuSpec, LoadedLatency, StageExcess
+from sim.arch.spec import BusyShare, GpuSpec, LoadedLatency, StageExcess
 from sim.config import unit_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 POINTS = (
     LoadedLatency.__name__,
     StageExcess.__name__,
+    BusyShare.__name__,
 )  # of curves: their numbers have no source of their own
 
 

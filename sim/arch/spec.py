@@ -158,6 +158,9 @@ class BulkCopy(Strict):
     """The engine that copies boxes between global and shared memory (cp.async.bulk, TMA), one after the other."""
 
     bytes_per_cycle: BytesPerCycle  # of one SM, from L2
+    piece_interval_cycles: (
+        Interval  # per piece of a box's row: what of it is in one line, whole sectors or not
+    )
     issue_interval_cycles: Interval  # least, per box
     extra_latency_cycles: ExtraCycles  # over a load's round trip, until a warp that waits for it goes on
 
@@ -200,6 +203,13 @@ class Sm(Strict):
     control: Control
 
 
+class BusyShare(Strict):
+    """One point of the curve of what L2 gives against how many SMs are at work."""
+
+    busy: Fraction  # of the SMs
+    share: Fraction  # of L2's bandwidth that they get together, if each gets what the slowest does
+
+
 class L2Cache(Strict):
     """The second-level cache, as seen from an SM (SM cycles at ``max_clock_mhz``)."""
 
@@ -208,8 +218,11 @@ class L2Cache(Strict):
     far_latency_cycles: Latency
     far_fraction: Fraction
     bandwidth_bytes_per_cycle: BytesPerCycle  # all SMs together, reads
+    # A few SMs share a way to L2, and some of these are full before others; from 0 to 1, never falling.
+    busy_share: tuple[BusyShare, ...] = Field(min_length=2, max_length=64)
     write_share: Annotated[float, Field(gt=0, le=1)]  # of that, what they write when all write
     cluster_sms: Annotated[float, Field(ge=1, le=1024)]  # SMs that get one answer to what they ask together
+    late_share: Fraction  # of what they could get with others' answers: what they ask too late for that
     sm_port_bytes_per_cycle: BytesPerCycle  # one SM
     clock_share: Fraction  # of the time to it and to DRAM, latency and rate: what follows the SM clock
 

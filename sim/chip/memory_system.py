@@ -17,6 +17,7 @@ LIMIT_NS = 1e9  # a latency no cohort can want
 OVERLOAD = 1e3  # unloaded misses that are added while DRAM's whole rate is asked for once more
 LIMIT_PRESSURE = 1e6
 ROUNDING = 1 + 1e-9  # asking for exactly a level's rate is not asking for more
+LEAST_SHARE = 1e-6  # of L2's bandwidth: nobody is at work
 SHORTEST_NS = 1e-3  # of a phase: the chip's clock ticks in picoseconds
 
 
@@ -71,6 +72,7 @@ class MemorySystem:
         mean = l2.near_latency_cycles * (1 - l2.far_fraction) + l2.far_latency_cycles * l2.far_fraction
         self.l2_latency_ns = mean * l2_cycle_ns
         self.l2_bytes_per_ns = l2.bandwidth_bytes_per_cycle / l2_cycle_ns
+        self._sms, self._share = gpu.sm.count, _Curve([(each.busy, each.share) for each in l2.busy_share])
         self.port_bytes_per_ns = l2.sm_port_bytes_per_cycle / self.ns_per_cycle
         self.dram_bytes_per_ns = dram.bandwidth_gb_per_s / slower
         self._hit_cost = dram.hit_cost
@@ -115,12 +117,16 @@ class MemorySystem:
         ports = self.port_bytes_per_ns * demand.sms
         moving = max(
             demand.l2_bytes / ports if ports else 0.0,
-            demand.sent_bytes / self.l2_bytes_per_ns,
+            demand.sent_bytes / self._l2_reach(demand.sms),
             self._dram_load(demand) / self.dram_bytes_per_ns,
             SHORTEST_NS,
         )
         slower = latency_ns / self.l2_latency_ns if demand.pushes else 1.0
         return max(demand.duration_ns(latency_ns), moving + self._fill(demand)) * slower
+
+    def _l2_reach(self, sms: float) -> float:
+        """Return the bytes per ns that so many SMs can get from L2: few, or unevenly spread, they get not all."""
+        return self.l2_bytes_per_ns * max(LEAST_SHARE, self._share(min(1.0, sms / self._sms)))
 
     def _dram_load(self, demand: Demand) -> float:
         """Return the bytes that keep DRAM busy as long as a cohort's do, with those beside them that L2 has."""
@@ -139,7 +145,7 @@ class MemorySystem:
 
     def _queue(self, demands: Sequence[Demand], pressure: float) -> float:
         """Return the L2 queueing delay at which its bandwidth is met; zero while it is not asked for."""
-        limit = self.l2_bytes_per_ns * ROUNDING
+        limit = self._l2_reach(sum(demand.sms for demand in demands)) * ROUNDING
         return _least(
             lambda queue: self._asked(demands, pressure, queue, _l2_load) - limit, 0.0, 64.0, LIMIT_NS, 1e-3
         )
@@ -151,9 +157,13 @@ class MemorySystem:
 
 
 class _Curve:
-    """A latency against pressure on DRAM: up to 1 its utilization; beyond, what is asked in vain makes it longer."""
+    """A curve from 0 to 1.
 
-    def __init__(self, points: Sequence[tuple[float, float]], unit: float) -> None:
+    Of a latency against pressure on DRAM: up to 1 its utilization; beyond, what is asked in vain makes it longer, by
+    ``unit`` each.
+    """
+
+    def __init__(self, points: Sequence[tuple[float, float]], unit: float = 0.0) -> None:
         self._x = [x for x, _ in points]
         self._y = [y for _, y in points]
         self._beyond = OVERLOAD * unit

@@ -167,10 +167,12 @@ def _dram(
 
 
 def _shares(launch: KernelLaunch, gpu: GpuSpec, ctas_per_sm: int) -> F64:
-    return _SHARES.get(
+    """Return, for each buffer, the share of the bytes read from it that leave L2."""
+    together: F64 = _SHARES.get(
         (launch_identity(launch), gpu.sm.count, gpu.l2.cluster_sms, ctas_per_sm),
         lambda: merged_shares(launch, gpu.sm.count, gpu.l2.cluster_sms, ctas_per_sm, first_touches),
     )
+    return together + gpu.l2.late_share * (1.0 - together)
 
 
 def _device(

@@ -20,7 +20,7 @@ from sim.isa.units import LOADS, STORES, Unit
 from sim.sm.plan import bulk_rows, rows_before_fence
 
 F64 = npt.NDArray[np.float64]
-SECTOR_BYTES = 32
+SECTOR_BYTES, LINE_BYTES = 32, 128
 PROBED_WAVES = 2  # the pattern of later waves is that of the last probed one
 RESIDENT_ROLES = ("activations", "output", "workspace")  # stay in L2 from launch to launch; weights rotate
 RESIDENT_SHARE = 0.5  # of L2, beyond which nothing is taken to stay
@@ -33,6 +33,7 @@ class CtaTraffic:
     loads: F64
     stores: F64
     bulk_loads: F64
+    whole_loads: F64  # of the bulk, what L2 can send to several SMs at once
     bulk_stores: float
     handed_over: float  # stored after the bulk, before a fence
 
@@ -48,7 +49,7 @@ class CtaTraffic:
 
     def merged(self, shares: F64) -> float:
         """Return the bytes of the bulk that L2 need not send, since it answers several SMs at once."""
-        return float(((1.0 - shares) * self.bulk_loads).sum())
+        return float(((1.0 - shares) * self.whole_loads).sum())
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,24 @@ def cta_traffic(trace: WarpTrace, buffers: int) -> CtaTraffic:
         np.bincount(trace.buffer[loads], loaded[loads], buffers).astype(np.float64),
         np.bincount(trace.buffer[stores], stored[stores], buffers).astype(np.float64),
         np.bincount(trace.buffer[loads & bulk], loaded[loads & bulk], buffers).astype(np.float64),
+        np.bincount(trace.buffer[loads & bulk], (loaded * _whole(trace))[loads & bulk], buffers).astype(
+            np.float64
+        ),
         float(stored[stores & bulk].sum()),
         float(stored[stores & ~bulk & rows_before_fence(trace)].sum()),
     )
+
+
+def _whole(trace: WarpTrace) -> F64:
+    """Return the share of each access that is asked of L2 in whole lines.
+
+    L2 answers several SMs at once (sim/chip/sharing.py), but not what the copy engine asks of a box's rows that a
+    line's end cuts in two (gpu_kernels/micro/few_sms).
+    """
+    boxes = trace.program.unit[trace.pc] == Unit.BULK_LOAD
+    cut = trace.lines * LINE_BYTES / np.maximum(trace.tx, 1) - 1.0
+    whole: F64 = np.where(boxes, np.clip(1.0 - cut, 0.0, 1.0), 1.0)
+    return whole
 
 
 def dram_traffic(

@@ -207,4 +207,5 @@ SPECIAL_REGISTERS = {
     "SR_CLOCKLO": 14,
     "SR_SWINHI": 7,
     "SR_VIRTID": 7,
+    "SR_VIRTUALSMID": 7,  # the executed CTA runs on the first SM
 }

@@ -137,7 +137,9 @@ def _cost(
     copies = np.where(unit == Unit.ASYNC_COPY, np.maximum(machine.copy_ticks, lines), lines)
     moved = np.where(trace.tx > 0, trace.tx, trace.sectors * gpu.sm.l1.sector_bytes)
     engine = gpu.sm.bulk_copy
-    boxes = np.maximum(engine.issue_interval_cycles, moved / engine.bytes_per_cycle) * y.TICKS
+    pieces = trace.lines + np.maximum(0, trace.sectors - -(-moved // gpu.sm.l1.sector_bytes))
+    moving = np.maximum(moved / engine.bytes_per_cycle, pieces * engine.piece_interval_cycles)
+    boxes = np.maximum(engine.issue_interval_cycles, moving) * y.TICKS
     missed = np.maximum(lines, np.maximum(trace.lines, 1) * machine.missed_line_ticks)
     missed = np.where(
         _handed_over(trace), missed + np.maximum(trace.lines, 1) * machine.handed_line_ticks, missed

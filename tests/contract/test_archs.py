@@ -10,10 +10,10 @@ from pydantic import BaseModel
 from sim.arch.hash import config_hash
 from sim.arch.leaves import SOURCE_KINDS
 from sim.arch.load import available, gpu_directory, load_gpu
-from sim.arch.spec import LoadedLatency, StageExcess
+from sim.arch.spec import BusyShare, LoadedLatency, StageExcess
 
 NAMES = available()
-CURVES = (LoadedLatency, StageExcess)
+CURVES = (BusyShare, LoadedLatency, StageExcess)
 
 
 def numbers(value: object, path: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from sim.arch.load import available, gpu_directory, load_gpu, overridable
 from sim.arch.spec import GpuSpec
 from sim.errors import ConfigError
 
-CURVES = ("dram.loaded_latency", "dram.stage_excess")
+CURVES = ("dram.loaded_latency", "dram.stage_excess", "l2.busy_share")
 H200 = load_gpu("h200")
 
 
