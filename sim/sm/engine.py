@@ -810,6 +810,7 @@ def _execute(
             st.queue_cta[core, entry] = st.slot[w // warps, C_CTA]
         st.queue_row[core, entry] = row
         st.queue_time[core, entry] = t + m.window_cycles
+        st.core[core, B_PORTS] = max(st.core[core, B_PORTS], t) + c.static[pc, y.S_READS]
         sm = core // m.sub_cores
         if read != NO_COUNTER and unit != ASYNC_COPY:  # operands wait in the queue, not in their registers
             _push(st, t + c.static[pc, y.S_RELEASE], _event(_who(st, w), RELEASED, read, 0))

@@ -32,7 +32,7 @@ ALL = 1 << 31  # the share of requests that lie in the farther half of L2 is cou
     S_SLOT_C,
     S_OPERANDS,  # wgmma: ticks of the shared-memory pipe that its operands take
     S_CROWDING,  # wgmma: percent of their own time that other accesses take of that pipe meanwhile
-    S_READS,  # mma: cycles in which it holds the read ports of the register file
+    S_READS,  # mma, access to memory: cycles in which it holds the read ports of the register file
     S_SENT,  # memory: cycles in which its registers leave the sub-core
     S_RELEASE,  # memory: cycles from issue, of a copy from its turn to leave the sub-core, until S_READ falls
     STATIC_COLUMNS,

@@ -627,6 +627,7 @@ class Twin:
                 core.queue.popleft()
             trip = self.round_trip(warp, warp.row) if unit in GLOBAL_UNITS else 0
             core.queue.append(Entry(warp, warp.row, t + self.m.window_cycles, trip))
+            core.ports = max(core.ports, t) + static[y.S_READS]
             if unit != Unit.ASYNC_COPY:  # operands wait in the queue, not in their registers
                 self.fall_at(t + static[y.S_RELEASE], warp, static[y.S_READ])
             warp.copies += unit == Unit.ASYNC_COPY

@@ -10,6 +10,7 @@ import numpy as np
 from sim.isa.program import Program
 from sim.isa.trace import WarpTrace
 from sim.isa.units import NO_COUNTER, Unit
+from sim.sm.instructions import QUEUED
 
 LANES = 32
 
@@ -153,4 +154,6 @@ def _program(rows: Sequence[Instruction], name: str) -> Program:
 def _text(row: Instruction) -> str:
     """Write an instruction as a disassembler would, as far as it matters."""
     names = [f"R{number}" if number >= 0 else "RZ" for number in (row.target, *row.registers)]
+    if row.unit in QUEUED:  # operand slot A has the address
+        return f"{row.unit.name} {names[0]}, [{names[1]}]"
     return f"{row.unit.name} {', '.join(names)}"

@@ -5,7 +5,7 @@ import pytest
 from sim.isa.units import Unit
 from sim.sm.instructions import read_cycles, registers_sent
 from sim.sm.layout import STALL_NAMES
-from sim.sm.synthetic import Instruction
+from sim.sm.synthetic import Instruction, strided
 
 pytestmark = pytest.mark.jit
 
@@ -90,6 +90,17 @@ def test_an_mma_holds_the_read_ports_of_its_sub_core(go) -> None:  # type: ignor
 
     assert cycles(0) == pytest.approx(6, abs=0.1)
     assert cycles(4) == pytest.approx(5 + 4, abs=0.1)
+
+
+@pytest.mark.parametrize(("registers", "cycles"), [((0, -1, -1), 5 + 1 + 3), ((-1, -1, -1), 5 + 3)])
+def test_an_accesses_address_passes_the_read_ports(go, registers, cycles: int) -> None:  # type: ignore[no-untyped-def]
+    """Beside mma and additions that leave the ports no cycle, an access costs one (micro/mma_shared)."""
+    multiply = Instruction(Unit.TENSOR, stall=1, mma=MMA)
+    add = Instruction(Unit.FMA, stall=1, registers=(0, 1, -1))
+    load = Instruction(Unit.SHARED_LOAD, stall=1, registers=registers, offsets=strided(32, 4))
+    warp = [multiply, add, add, add, load] * 100
+    end = float(go([warp, [], [], [], warp], f"sm.tensor.mma.{MMA}.interval_cycles=6").end[0])
+    assert end / 200 == pytest.approx(cycles, abs=0.15)
 
 
 @pytest.mark.parametrize(
