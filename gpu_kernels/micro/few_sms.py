@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 I64 = npt.NDArray[np.int64]
 BUSY = (1, 2, 4, 8, 12, 16, 24, 33, 40, 48, 52, 60, 66, 72, 80, 88, 99, 110, 120, 132)
-FEW = (8, 33, 66, 99, 132)
+FEW, MANY = (8, 33, 66, 99, 132), 99
 ROWS, ROW_BYTES = 64, 128  # of a box
 BOX_BYTES = ROWS * ROW_BYTES
 L2_BLOCKS, DRAM_BLOCKS = 16, 64  # of 128 bytes along a row
@@ -35,7 +35,7 @@ TRIPS = {"l2": 2048, "common": 2048, "dram": 512}
 STREAM_TRIPS = 8192
 INSIDE = (60, 34, 8)  # rows that exist, of a box
 RUNS = 4
-CLUSTER_SMS = SMS / 8  # l2.cluster_sms
+CLUSTER_SMS = 16.5  # l2.cluster_sms
 
 SOURCE = (
     HEAD[: HEAD.index("// A ring of stages")]
@@ -216,6 +216,7 @@ def _rows(benchmark: Benchmark, found: Reading, kernel: str, params: dict[str, P
 
 def busy_share(table: Table) -> list[dict[str, float]]:
     """Return what part of L2's bandwidth SMs get together, each as much as the slowest, against how many there are."""
+    everyone = table.of("l2_sharing").value("received", kb=48, place="near", sharers=1)
     together = {
         int(row.params["ctas"]): float(row.params["ctas"]) * row.value
         for row in table.values("stream")
@@ -223,7 +224,7 @@ def busy_share(table: Table) -> list[dict[str, float]]:
     }
     points, most = [{"busy": 0.0, "share": 0.0}], 0.0
     for ctas in sorted(together)[:-1]:
-        most = max(most, min(1.0, together[ctas] / together[SMS]))
+        most = max(most, min(1.0, together[ctas] / everyone))
         points.append({"busy": significant(ctas / SMS, 3), "share": significant(most, 3)})
     return [*points, {"busy": 1.0, "share": 1.0}]
 
@@ -231,11 +232,11 @@ def busy_share(table: Table) -> list[dict[str, float]]:
 def late_share(table: Table) -> float:
     """Return what part of the answers that SMs could share they do not, while they also read data of their own.
 
-    Half of what a CTA reads all of them read. L2 is the limit where more than three quarters of the SMs are at work:
+    Half of what a CTA reads all of them read. L2 is the limit where three quarters of the SMs and more are at work:
     the less it sends twice, the faster they are.
     """
     found = []
-    for ctas in (each for each in BUSY if each >= FEW[-2]):
+    for ctas in (each for each in BUSY if each >= MANY):
         own, common = (_mean_rate(table, level, ctas) for level in ("l2", "common"))
         alone = 0.5 + 0.5 / (CLUSTER_SMS * ctas / SMS)
         found.append((own / common - alone) / (1.0 - alone))
@@ -258,7 +259,7 @@ BENCHMARK = Benchmark(
     about="bytes per cycle of an SM against how many SMs are at work; rows of boxes that begin inside a line",
     source=SOURCE,
     feeds=(
-        Feed("l2.busy_share", busy_share),
+        Feed("l2.busy_share", busy_share, needs=("l2_sharing",)),
         Feed("l2.late_share", late_share, digits=2),
         Feed("sm.bulk_copy.piece_interval_cycles", piece_interval),
     ),

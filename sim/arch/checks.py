@@ -96,7 +96,10 @@ def _caches(gpu: GpuSpec) -> Iterator[Finding]:
 
 
 def _busy(l2: L2Cache) -> Iterator[Finding]:
-    yield from _curve(("l2", "busy_share"), [(each.busy, each.share) for each in l2.busy_share], "", "busy")
+    path = ("l2", "busy_share")
+    yield from _curve(path, [(each.busy, each.share) for each in l2.busy_share], "", "busy")
+    if l2.busy_share[-1].share != 1.0:
+        yield path, f"got share {l2.busy_share[-1].share:g} of all SMs, allowed: 1"
 
 
 def _dram(dram: Dram) -> Iterator[Finding]:

@@ -159,7 +159,7 @@ class BulkCopy(Strict):
 
     bytes_per_cycle: BytesPerCycle  # of one SM, from L2
     piece_interval_cycles: (
-        Interval  # per piece of a box's row: what of it is in one line, whole sectors or not
+        Interval  # of a load, per piece of a box's row: in one line; parts of sectors apart
     )
     issue_interval_cycles: Interval  # least, per box
     extra_latency_cycles: ExtraCycles  # over a load's round trip, until a warp that waits for it goes on
@@ -218,11 +218,11 @@ class L2Cache(Strict):
     far_latency_cycles: Latency
     far_fraction: Fraction
     bandwidth_bytes_per_cycle: BytesPerCycle  # all SMs together, reads
-    # A few SMs share a way to L2, and some of these are full before others; from 0 to 1, never falling.
+    # Few SMs get less than all: some share a way to it. From 0 to 1, never falling; measured of reads, used of writes.
     busy_share: tuple[BusyShare, ...] = Field(min_length=2, max_length=64)
     write_share: Annotated[float, Field(gt=0, le=1)]  # of that, what they write when all write
     cluster_sms: Annotated[float, Field(ge=1, le=1024)]  # SMs that get one answer to what they ask together
-    late_share: Fraction  # of what they could get with others' answers: what they ask too late for that
+    late_share: Fraction  # of that, what they ask too late, beside data that others do not read
     sm_port_bytes_per_cycle: BytesPerCycle  # one SM
     clock_share: Fraction  # of the time to it and to DRAM, latency and rate: what follows the SM clock
 

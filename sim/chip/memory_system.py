@@ -125,7 +125,7 @@ class MemorySystem:
         return max(demand.duration_ns(latency_ns), moving + self._fill(demand)) * slower
 
     def _l2_reach(self, sms: float) -> float:
-        """Return the bytes per ns that so many SMs can get from L2: few, or unevenly spread, they get not all."""
+        """Return the bytes per ns that so many SMs can get from L2: few of them get not all."""
         return self.l2_bytes_per_ns * max(LEAST_SHARE, self._share(min(1.0, sms / self._sms)))
 
     def _dram_load(self, demand: Demand) -> float:
@@ -145,7 +145,7 @@ class MemorySystem:
 
     def _queue(self, demands: Sequence[Demand], pressure: float) -> float:
         """Return the L2 queueing delay at which its bandwidth is met; zero while it is not asked for."""
-        limit = self._l2_reach(sum(demand.sms for demand in demands)) * ROUNDING
+        limit = self._l2_reach(sum(demand.sms for demand in demands if demand.sent_bytes > 0)) * ROUNDING
         return _least(
             lambda queue: self._asked(demands, pressure, queue, _l2_load) - limit, 0.0, 64.0, LIMIT_NS, 1e-3
         )
@@ -160,7 +160,7 @@ class _Curve:
     """A curve from 0 to 1.
 
     Of a latency against pressure on DRAM: up to 1 its utilization; beyond, what is asked in vain makes it longer, by
-    ``unit`` each.
+    OVERLOAD times ``unit`` for the whole rate once more.
     """
 
     def __init__(self, points: Sequence[tuple[float, float]], unit: float = 0.0) -> None:

@@ -86,11 +86,12 @@ def cta_traffic(trace: WarpTrace, buffers: int) -> CtaTraffic:
 def _whole(trace: WarpTrace) -> F64:
     """Return the share of each access that is asked of L2 in whole lines.
 
-    L2 answers several SMs at once (sim/chip/sharing.py), but not what the copy engine asks of a box's rows that a
-    line's end cuts in two (gpu_kernels/micro/few_sms).
+    L2 answers several SMs at once (sim/chip/sharing.py), but hardly where the copy engine asks for parts of lines:
+    measured of rows of 128 bytes that a line's end cuts in two (gpu_kernels/micro/few_sms).
     """
     boxes = trace.program.unit[trace.pc] == Unit.BULK_LOAD
-    cut = trace.lines * LINE_BYTES / np.maximum(trace.tx, 1) - 1.0
+    present = np.minimum(trace.tx, trace.sectors * SECTOR_BYTES)  # of a box: not what is filled with zeros
+    cut = trace.lines * LINE_BYTES / np.maximum(present, 1) - 1.0
     whole: F64 = np.where(boxes, np.clip(1.0 - cut, 0.0, 1.0), 1.0)
     return whole
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from gpu_kernels.measuring.rows import FOLDER
 from gpu_kernels.micro.collect import read_folder
 from reports.accuracy import blocks, with_blocks
+from reports.borders import border_costs, border_table
 from reports.kernel_speed import Speed, speed_table
 from reports.microbenchmarks import Reading, micro_csv, micro_table
 from reports.validation import COLUMNS, collect, csv_rows, render
@@ -50,6 +51,7 @@ def generated(summary: Summary) -> dict[str, str]:
     readings = _readings()
     found = blocks(summary) | {
         "speed": speed_table(_speeds(summary)),
+        "borders": border_table(border_costs(summary.comparisons)),
         "micro": micro_table(readings, 100 * TOLERANCE),
     }
     pages = {name: with_blocks((ROOT / name).read_text(encoding="utf-8"), found) for name in PAGES}

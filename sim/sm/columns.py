@@ -138,6 +138,7 @@ def _cost(
     moved = np.where(trace.tx > 0, trace.tx, trace.sectors * gpu.sm.l1.sector_bytes)
     engine = gpu.sm.bulk_copy
     pieces = trace.lines + np.maximum(0, trace.sectors - -(-moved // gpu.sm.l1.sector_bytes))
+    pieces = np.where(unit == Unit.BULK_LOAD, pieces, 0)  # of stores it was not measured
     moving = np.maximum(moved / engine.bytes_per_cycle, pieces * engine.piece_interval_cycles)
     boxes = np.maximum(engine.issue_interval_cycles, moving) * y.TICKS
     missed = np.maximum(lines, np.maximum(trace.lines, 1) * machine.missed_line_ticks)

@@ -127,7 +127,9 @@ def _memory_columns(out: I32, program: Program, gpu: GpuSpec) -> None:
         text, kind = program.text[pc], program.unit[pc]
         sent = registers_sent(text)
         further = max(0, sent - 1)
-        out[pc, y.S_READS] = min(1, sent)  # its address; its data follow when the memory pipe takes it
+        out[pc, y.S_READS] = min(
+            1, sent
+        )  # one, mostly of its address; others follow when the memory pipe takes it
         out[pc, y.S_SENT] = unit.address_interval_cycles + further * unit.register_interval_cycles
         copies = kind == Unit.ASYNC_COPY
         released = unit.source_release_cycles + further * unit.register_interval_cycles

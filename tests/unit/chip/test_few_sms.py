@@ -36,6 +36,22 @@ def test_sms_receive_what_the_slowest_of_so_many_was_measured_to(sms: int) -> No
     assert rate(sms) == pytest.approx(READINGS.value("stream", ctas=sms, of="slowest", sms=1), rel=0.03)
 
 
+def test_sms_at_work_get_as_much_however_they_are_grouped_and_whoever_else_computes() -> None:
+    memory = MemorySystem(GPU, GPU.sm.max_clock_mhz)
+
+    def slowest(cohorts: int, idle: float) -> float:
+        def waits(latency: float) -> float:
+            return latency * 1e5  # with 16 KB on their way
+
+        some = [Demand(waits, 0.0, 16e8 * 40 / cohorts, 0.0, 40 / cohorts)] * cohorts
+        others = [Demand(lambda latency: 1e9, 0.0, 0.0, 0.0, idle)] if idle else []
+        return memory.balance([*some, *others]).durations_ns[0]
+
+    assert slowest(2, 0) == pytest.approx(slowest(1, 0), rel=1e-3)
+    assert slowest(2, 92) == pytest.approx(slowest(1, 0), rel=1e-3)
+    assert slowest(4, 92) == pytest.approx(slowest(1, 0), rel=1e-3)
+
+
 def test_one_sm_is_held_to_its_port() -> None:
     assert rate(1) == pytest.approx(GPU.l2.sm_port_bytes_per_cycle, rel=0.01)
 
@@ -58,7 +74,7 @@ def test_half_of_the_data_in_common_helps_as_much_as_measured(sms: int) -> None:
 
 
 @pytest.mark.jit
-@pytest.mark.parametrize(("offset", "tolerance"), [(64, 0.02), (16, 0.02)])
+@pytest.mark.parametrize(("offset", "tolerance"), [(0, 0.02), (64, 0.02), (16, 0.02)])
 def test_a_box_takes_a_cycle_per_piece_of_a_row(offset: int, tolerance: float) -> None:
     """Rows of 128 bytes that begin 64 bytes into a line are two pieces, 16 bytes into it three."""
     data = Buffer("data", ROWS * (L2_BLOCKS + 1) * ROW_BYTES, "weights", zeroed=True)

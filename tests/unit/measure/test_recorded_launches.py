@@ -65,7 +65,7 @@ def test_a_program_comes_back_from_the_archive_and_another_does_not(tmp_path: Pa
         archived(tmp_path, "1" * 64)
 
 
-def test_every_recorded_row_keeps_its_launch_and_its_program() -> None:
+def test_every_recorded_row_keeps_its_launch_and_its_program_is_bundled_or_archived() -> None:
     folder = FOLDER / "h200"
     kept = {path.name.partition(".")[0] for path in (folder / "programs").glob("*.cubin.xz")}
     rows = load_rows(folder)
