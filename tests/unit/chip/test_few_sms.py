@@ -84,6 +84,7 @@ def test_a_box_takes_a_cycle_per_piece_of_a_row(offset: int, tolerance: float) -
     assert BOX_BYTES * TRIPS["l2"] / 2 / (many - few) == pytest.approx(measured, rel=tolerance)
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize(("k", "whole"), [(4096, 1.0), (4128, 0.5), (4112, 0.25)])
 def test_rows_that_a_lines_end_cuts_are_not_sent_to_several_sms(k: int, whole: float) -> None:
     """Of halves: of 4128 every other row begins at a line, of 4112 every fourth."""

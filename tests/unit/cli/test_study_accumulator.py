@@ -196,6 +196,7 @@ def test_a_file_that_is_not_there_is_one_line() -> None:
         load_study(Path("nowhere.yaml"))
 
 
+@pytest.mark.jit
 def test_a_machine_that_runs_none_of_the_schemes_is_told_so(invoke: Invoke, tiny: Path) -> None:
     status, _, err = invoke("--config", tiny, "--arch", "a100-sxm-80gb", "--workers", 1, "--json")
     assert (status, err.count("\n")) == (2, 1)

@@ -100,6 +100,7 @@ def test_lookups_take_its_interval_and_latency_and_multiply_nothing() -> None:
     assert counts["m16n8k16.f32.f16"] == 2 * once  # 16 tokens of the tile
 
 
+@pytest.mark.jit
 def test_an_mma_knows_the_register_that_a_lookup_writes() -> None:
     launch = _launch(4, True)
     static = resolve(execute(launch, launch.classes[0]).trace, EXTENSION.machine(H200)).static

@@ -38,13 +38,13 @@ def prediction(**changes: object) -> Prediction:
 
 
 def test_the_same_seed_draws_the_same_cases_and_another_one_others() -> None:
-    first, again, other = (suite_cases(f"drawn-{seed}", GPU) for seed in (5, 5, 6))
+    first, again, other = (suite_cases(f"drawn-{seed}:w4a16", GPU) for seed in (5, 5, 6))
     common = {(c.m, c.n, c.k) for c in first} & {(c.m, c.n, c.k) for c in other}
     assert first == again and len(common) < len(first) / 50  # sizes are rounded: some meet by chance
 
 
 def test_drawn_cases_are_timed_and_differ_in_shape() -> None:
-    cases = [case for case in suite_cases("drawn-5", GPU) if case.scheme == "w4a16"]
+    cases = suite_cases("drawn-5:w4a16", GPU)
     assert len(cases) == PER_SCHEME and all(case.timed for case in cases)
     assert len({(case.n, case.k) for case in cases}) > PER_SCHEME // 2
     assert {case.m == 1 for case in cases} == {True, False} and max(case.m for case in cases) > 1024
