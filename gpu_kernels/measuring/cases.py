@@ -190,7 +190,7 @@ def suite_cases(name: str, gpu: GpuSpec) -> tuple[Case, ...]:
     elif drawn := re.fullmatch(r"drawn-(\d{1,9})", name):
         from gpu_kernels.measuring.drawn import drawn_cases
 
-        cases = drawn_cases(int(drawn[1]), gpu)
+        cases = drawn_cases(int(drawn[1]), gpu, scheme)
     elif name in available_suites() or name.endswith((".yaml", ".yml")):
         shapes = dict.fromkeys((each.m, each.n, each.k) for each in load_suite(name))
         cases = list(timed_cases(list(shapes), gpu))

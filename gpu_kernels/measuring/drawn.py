@@ -27,9 +27,13 @@ FEW_TOKENS, MOST_TILES_OF_FEW = 8, 4  # tiles of fewer tokens are of kernels for
 ROUND_SHARE = 0.5  # of the M that are powers of two
 
 
-def drawn_cases(seed: int, gpu: GpuSpec) -> tuple[Case, ...]:
-    """Return up to PER_SCHEME timed cases of every scheme, small ones counted; the same ones for the same seed."""
-    return tuple(case for scheme in catalog.available() for case in _of_scheme(scheme, seed, gpu))
+def drawn_cases(seed: int, gpu: GpuSpec, only: str = "") -> tuple[Case, ...]:
+    """Return up to PER_SCHEME timed cases of every scheme, small ones counted; the same ones for the same seed.
+
+    ``only`` one scheme's, if it is named.
+    """
+    schemes = (only,) if only else catalog.available()
+    return tuple(case for scheme in schemes for case in _of_scheme(scheme, seed, gpu))
 
 
 def _of_scheme(scheme: str, seed: int, gpu: GpuSpec) -> Iterator[Case]:
