@@ -340,6 +340,7 @@ def _multiply(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, 
     st.sm[sm, M_GEMM_NEXT] = FAR
     if st.sm[sm, M_GEMM_COUNT] == 0:
         return
+    _prefer_same(st, sm)
     entry = st.sm[sm, M_GEMM_HEAD]
     first = st.gemm_who[sm, entry] & ((1 << WARP_BITS) - 1)
     begin = max(st.sm[sm, M_GEMM_FREE], st.gemm_time[sm, entry] * TICKS)
@@ -349,6 +350,25 @@ def _multiply(m: Machine, d: Drive, c: Columns, st: State, warps: int, sm: int, 
         st.sm[sm, M_GEMM_NEXT] = begin // TICKS
         return
     _begin(m, d, c, st, warps, sm, begin, t)
+
+
+@hot
+def _prefer_same(st: State, sm: int) -> None:
+    """Bring the next wgmma of the warpgroup that was last at work to the queue's head: it goes on until it pauses."""
+    head, size = st.sm[sm, M_GEMM_HEAD], st.gemm_row.shape[1]
+    ahead = 0
+    while st.gemm_who[sm, (head + ahead) % size] != st.sm[sm, M_GEMM_WHO]:
+        ahead += 1
+        if ahead == st.sm[sm, M_GEMM_COUNT]:
+            return
+    entry = (head + ahead) % size
+    who, row, time = st.gemm_who[sm, entry], st.gemm_row[sm, entry], st.gemm_time[sm, entry]
+    for back in range(ahead, 0, -1):
+        to, source = (head + back) % size, (head + back - 1) % size
+        st.gemm_who[sm, to] = st.gemm_who[sm, source]
+        st.gemm_row[sm, to] = st.gemm_row[sm, source]
+        st.gemm_time[sm, to] = st.gemm_time[sm, source]
+    st.gemm_who[sm, head], st.gemm_row[sm, head], st.gemm_time[sm, head] = who, row, time
 
 
 @hot

@@ -130,6 +130,7 @@ class Sm:
     copying: int = 0  # tick at which the copy engine is free
     launched: deque[Multiply] = field(default_factory=deque)
     at_work: Multiply | None = None
+    served_last: Warp | None = None  # first warp of the warpgroup that was last at work
     multiplied: int = 0  # tick at which the last wgmma was done with the pipes
 
 
@@ -304,12 +305,13 @@ class Twin:
             self.end_multiply(sm, sm.at_work, due, t)
         if not sm.launched:
             return
-        first = sm.launched[0]
+        first = next((each for each in sm.launched if each.warps[0] is sm.served_last), sm.launched[0])
         cores = [warp.core for warp in first.warps]
         free = max(core.pipes.get(Unit.TENSOR, 0) for core in cores)
         first.begin = max(sm.multiplied, first.time * TICKS, free)
         if first.begin < next_cycle:
-            self.begin_multiply(sm, sm.launched.popleft())
+            sm.launched.remove(first)
+            self.begin_multiply(sm, first)
 
     def due(self, sm: Sm, work: Multiply) -> int:
         """Tick at which a wgmma is done with the pipes: its columns, or its operands behind other accesses."""
@@ -319,6 +321,7 @@ class Twin:
     def begin_multiply(self, sm: Sm, work: Multiply) -> None:
         """Begin a wgmma; its warps may issue the next."""
         sm.at_work, work.mark = work, sm.served
+        sm.served_last = work.warps[0]  # whose further wgmmas go first
         due = work.begin + work.alone()
         readable = work.begin + work.static[y.S_LATENCY] * TICKS
         closes = work.static[y.S_ARGUMENT] & 1

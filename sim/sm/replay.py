@@ -116,7 +116,7 @@ def _new_state(columns: SmColumns, drive: y.Drive, events: int, profile: bool) -
     state.warp[:, e.W_WHY], state.warp[:, e.W_UNTIL] = e.DONE, y.FAR
     state.core[:, e.B_NEXT], state.core[:, e.B_LAST] = y.FAR, -1
     state.sm[:, e.M_NEXT], state.slot[:, e.C_CTA] = y.FAR, -1
-    state.sm[:, e.M_GEMM_NEXT], state.sm[:, e.M_GEMM_ROW] = y.FAR, -1
+    state.sm[:, e.M_GEMM_NEXT], state.sm[:, e.M_GEMM_ROW], state.sm[:, e.M_GEMM_WHO] = y.FAR, -1, -1
     return state
 
 

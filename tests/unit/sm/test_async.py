@@ -90,6 +90,14 @@ def test_warpgroups_share_the_tensor_cores() -> None:
     assert go([code] * 2 * GROUP).end[0] - go([code] * GROUP).end[0] == pytest.approx(20 * 64, abs=2)
 
 
+def test_the_tensor_cores_stay_with_a_warpgroup_until_it_pauses() -> None:
+    """Both have issued their four before the first is done; one works on its sums while the other's go on."""
+    four = [wgmma(256, stall=30)] * 4 + [until(0)]
+    sums = [Instruction(Unit.FMA)] * 100
+    run = go([[*four, *sums]] * GROUP + [four] * GROUP)
+    assert run.end[0] == pytest.approx(8 * 128 + 43, abs=8)
+
+
 def test_a_warp_issues_as_far_ahead_as_the_queue_is_long() -> None:
     code = [wgmma(64)] * 4 + [NOP]
     assert go([code] * GROUP, "sm.tensor.wgmma_queue_entries=8").end[0] == 5
