@@ -21,6 +21,8 @@ def test_borders_of_every_variant_are_compared() -> None:
     assert len(errors()) >= KERNELS
 
 
-@pytest.mark.xfail(strict=True, reason="docs/accuracy.md, What a border costs")
+@pytest.mark.xfail(
+    strict=True, reason="up to 3 times off for many tokens: docs/accuracy.md, What a border costs"
+)
 def test_a_border_costs_what_was_measured() -> None:
     assert max(map(abs, errors())) <= GOAL_PCT
